@@ -1,0 +1,30 @@
+// cgroup v2: Documentation/admin-guide/cgroup-v2.
+import { type Cgroup, openCgroup } from './cgroups/cgroup.ts'
+import { create } from './cgroups/create.ts'
+import { available, explain, mount, pathOf } from './cgroups/hierarchy.ts'
+import { sweep } from './cgroups/sweep.ts'
+
+export { Cgroup, type RemoveOptions } from './cgroups/cgroup.ts'
+export type { CgroupFiles, CreateOptions } from './cgroups/create.ts'
+export type { CgroupEvents, WaitOptions } from './cgroups/events.ts'
+export type { CgroupValue } from './cgroups/files.ts'
+export {
+  assertSpawnable,
+  type CgroupLike,
+  cloneHint,
+  openForSpawn,
+  type SpawnTarget,
+} from './cgroups/spawn.ts'
+export type { Swept, SweepOptions } from './cgroups/sweep.ts'
+
+/** An existing cgroup, by the absolute path of its directory. Disposing of it closes the fd only. */
+function open(path: string): Promise<Cgroup> {
+  return openCgroup(path)
+}
+
+/** The caller's own cgroup in the v2 hierarchy, by `/proc/self/cgroup`. */
+async function current(): Promise<Cgroup> {
+  return openCgroup(await pathOf())
+}
+
+export const cgroups = { create, open, current, pathOf, mount, available, explain, sweep } as const

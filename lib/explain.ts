@@ -1,0 +1,185 @@
+// Makes a KernelError of what the native side tells of a failed setup.
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { cloneHint } from './cgroups.ts'
+import { errnoName, KernelError } from './errors.ts'
+import { type Checked, signalName } from './options.ts'
+import type { SetupFailure } from './process.ts'
+
+const PHASE_PROLOGUE = 1
+const PHASE_STEPS = 2
+const PHASE_EXECVE = 3
+const PHASE_CLONE3 = 102
+
+/** What fails before the helper runs, from 100 on; native/child.h. */
+const launchCalls = ['socketpair', 'memfd_create', 'clone3', 'execveat', 'pthread_create', 'clone3']
+
+/** In the order of fp_prologue_step in native/plan.h. */
+const prologueCalls = [
+  'close_range',
+  'prctl(PR_SET_PDEATHSIG)',
+  'capset',
+  'open /proc',
+  'rt_sigaction',
+  'setsid',
+  'dup3',
+  'ioctl(TIOCSCTTY)',
+  'prlimit64(RLIMIT_NOFILE)',
+]
+
+const CLONE_NEWUSER = 0x10000000
+
+function readNumber(path: string): number | undefined {
+  try {
+    return Number(readFileSync(path, 'latin1'))
+  } catch {
+    return undefined
+  }
+}
+
+/** Which switch of this machine forbids a user namespace. */
+export function whyNoUserNamespace(): string {
+  if (readNumber('/proc/sys/kernel/unprivileged_userns_clone') === 0) {
+    return 'the sysctl kernel.unprivileged_userns_clone is 0: user namespaces are for root alone here'
+  }
+  if (readNumber('/proc/sys/kernel/apparmor_restrict_unprivileged_userns') === 1) {
+    return 'the sysctl kernel.apparmor_restrict_unprivileged_userns is 1: the program needs an AppArmor profile with `userns,`'
+  }
+  if (readNumber('/proc/sys/user/max_user_namespaces') === 0) return 'the sysctl user.max_user_namespaces is 0'
+  return 'a seccomp filter or an LSM around this process forbids user namespaces, or it is in a chroot'
+}
+
+function cloneHints(errno: number, options: Checked): string | undefined {
+  const ofCgroup = options.cgroup === undefined ? undefined : cloneHint(errno, typeof options.cgroup === 'string' ? undefined : options.cgroup)
+  if (ofCgroup !== undefined) return ofCgroup
+  switch (errnoName(errno)) {
+    case 'EPERM':
+      if (options.flags & CLONE_NEWUSER) return whyNoUserNamespace()
+      if (options.flags) return "namespaces need CAP_SYS_ADMIN; without it, have 'user' among them"
+      return undefined
+    case 'ENOSPC':
+      return options.flags & CLONE_NEWUSER && readNumber('/proc/sys/user/max_user_namespaces') === 0
+        ? whyNoUserNamespace()
+        : 'a limit of /proc/sys/user/max_*_namespaces is reached, or they are nested 32 deep'
+    case 'ENOSYS':
+      return 'a seccomp filter around this process does not know clone3 (an old container engine), or the kernel is older than 5.3'
+    case 'EEXIST':
+      return 'a pid of setTid is taken'
+    case 'EAGAIN':
+      return 'too many processes: RLIMIT_NPROC, pids.max of a cgroup, or kernel.pid_max'
+    case 'EINVAL':
+      return 'this kernel does not know one of the namespaces, or setTid has more pids than there are nested pid namespaces'
+    default:
+      return undefined
+  }
+}
+
+/** Steps after which a path of ours may be another file, or none, for the child. */
+const movers = new Set(['mount', 'umount2', 'pivot_root', 'chroot', 'chdir', 'fchdir', 'setns', 'unshare'])
+
+function interpreterOf(path: string): string | undefined {
+  const fd = openSync(path, 'r')
+  try {
+    const head = Buffer.alloc(4096)
+    const length = readSync(fd, head, 0, head.length, 0)
+    const text = head.toString('latin1', 0, length)
+    if (text.startsWith('#!')) return /^#!\s*(\S+)/.exec(text)?.[1]
+    return text.startsWith('\x7fELF') ? /\/[\x21-\x7e]*ld[\x21-\x7e]*\.so[\x21-\x7e]*/.exec(text)?.[0] : undefined
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Looks where the child looked, if that is where we are. */
+function aboutFile({ file, path, steps }: Checked): string | undefined {
+  if (steps.some((step) => movers.has(step.operation))) return undefined
+  const places = file.includes('/') ? [file] : path.split(':').map((directory) => `${directory || '.'}/${file}`)
+  const found = places.find((place) => existsSync(place))
+  if (found === undefined) return undefined
+  try {
+    if (statSync(found).isDirectory()) return `${found} is a directory`
+    if ((statSync(found).mode & 0o111) === 0) return `${found} is not executable: chmod +x`
+    const interpreter = interpreterOf(found)
+    if (interpreter !== undefined && !existsSync(interpreter)) return `${found} is there, its interpreter ${interpreter} is not`
+  } catch {
+    // Not readable for us: nothing to tell.
+  }
+  return undefined
+}
+
+function execveHint(errno: number, options: Checked): string | undefined {
+  const { file, path } = options
+  switch (errnoName(errno)) {
+    case 'ENOENT':
+      return (
+        aboutFile(options) ??
+        (file.includes('/')
+          ? 'there is no such file in the root that the steps made, or its interpreter is not there'
+          : `not found in PATH=${path}, looked up in the root that the steps made; or its interpreter is not there`)
+      )
+    case 'EACCES':
+      return (
+        aboutFile(options) ??
+        'not executable for this user, a directory, on a noexec mount, or SELinux forbids the transition'
+      )
+    case 'ENOEXEC':
+      return 'no format that the kernel knows: a script without a #! line, or a program for another architecture'
+    case 'E2BIG':
+      return 'args and env together are limited to a quarter of RLIMIT_STACK, and each string to 128 KiB'
+    case 'ETXTBSY':
+      return 'the program is open for writing somewhere'
+    case 'EPERM':
+      return 'a filesystem mounted nosuid, a traced process, or an LSM'
+    default:
+      return undefined
+  }
+}
+
+function end({ code, status }: SetupFailure): { signal?: NodeJS.Signals; text: string } {
+  if (code === 2 || code === 3) return { signal: signalName(status), text: `killed by ${signalName(status)}` }
+  return { text: `exited with ${String(status)}` }
+}
+
+/** It ended without an errno: somebody killed it, or one of its steps did. */
+function died(failure: SetupFailure, syscall: string, rest: Partial<ConstructorParameters<typeof KernelError>[0]>): KernelError {
+  const { signal, text } = end(failure)
+  return new KernelError({
+    ...rest,
+    errno: 0,
+    signal,
+    syscall,
+    hint: `the child was ${text} during its setup${signal === 'SIGKILL' ? ': by kill(2), the OOM killer, or cgroup.kill' : ''}`,
+  })
+}
+
+export function explain(failure: SetupFailure, options: Checked, said: string | undefined): Error {
+  const { phase, step: index, errno } = failure
+  if (phase === PHASE_STEPS) {
+    const step = options.steps[index]
+    const call = step?.calls[failure.call] ?? step?.calls[0]
+    const syscall = call?.syscall ?? step?.operation ?? 'step'
+    const where = {
+      step: index,
+      call: call && `${call.syscall}(${call.args.join(', ')})`,
+      args: step?.args,
+      path: step?.path,
+      dest: step?.dest,
+    }
+    if (errno === 0) return died(failure, syscall, where)
+    return new KernelError({ ...where, errno, syscall, hint: said ?? step?.hints[errnoName(errno)] })
+  }
+  if (phase === PHASE_EXECVE) {
+    return new KernelError({ errno, syscall: 'execve', path: options.file, hint: execveHint(errno, options) })
+  }
+  const syscall = phase >= 100 ? launchCalls[phase - 100] : phase === PHASE_PROLOGUE ? prologueCalls[index] : 'execveat'
+  if (errno === 0) return died(failure, syscall ?? 'clone3', {})
+  const hint = phase === PHASE_CLONE3 ? cloneHints(errno, options) : prologueHint(phase, index, errno)
+  return new KernelError({ errno, syscall: syscall ?? 'clone3', hint })
+}
+
+function prologueHint(phase: number, index: number, errno: number): string | undefined {
+  if (errnoName(errno) === 'ECANCELED') return 'this process ended meanwhile'
+  if (phase === PHASE_PROLOGUE && prologueCalls[index] === 'open /proc') {
+    return 'a step writes below /proc/self, and no procfs is mounted at /proc'
+  }
+  return undefined
+}

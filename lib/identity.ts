@@ -1,0 +1,52 @@
+// Who writes the id maps of a new user namespace: the child itself, this process, or newuidmap(1).
+import { readFileSync, writeFileSync } from 'node:fs'
+import { errnoNumber } from './errors.ts'
+import { type Step } from './step.ts'
+import { MapStep } from './steps/identity.ts'
+
+const CAP_SETGID = 6
+const CAP_SETUID = 7
+
+function capable(capability: number): boolean {
+  const status = readFileSync('/proc/thread-self/status', 'latin1')
+  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'
+  return ((BigInt(`0x${effective}`) >> BigInt(capability)) & 1n) === 1n
+}
+
+/** One's own id alone is what any process may map; all else takes privilege outside the new namespace. */
+function isOwn({ kind, ranges }: MapStep): boolean {
+  const own = kind === 'uid' ? process.geteuid?.() : process.getegid?.()
+  return ranges.length === 1 && ranges[0]?.count === 1 && ranges[0].outside === own
+}
+
+/** The steps with the maps that this side writes held until it has. */
+export function holdMaps(steps: readonly Step[]): Step[] {
+  return steps.map((step, index) => (step instanceof MapStep && !isOwn(step) ? step.heldBy(index) : step))
+}
+
+export type RunTool = (file: string, args: string[]) => Promise<{ code: number | null; stderr: string }>
+
+/** Writes the map of a held child: 0, or an errno and what the tool said. */
+export async function writeMap(step: MapStep, pid: number, run: RunTool): Promise<{ errno: number; said?: string }> {
+  if (capable(step.kind === 'uid' ? CAP_SETUID : CAP_SETGID)) {
+    try {
+      const lines = step.ranges.map(({ inside, outside, count }) => [inside, outside, count].join(' '))
+      writeFileSync(`/proc/${String(pid)}/${step.kind}_map`, `${lines.join('\n')}\n`)
+      return { errno: 0 }
+    } catch (error) {
+      return { errno: -((error as NodeJS.ErrnoException).errno ?? -5) }
+    }
+  }
+  const tool = step.kind === 'uid' ? 'newuidmap' : 'newgidmap'
+  const numbers = step.ranges.flatMap(({ inside, outside, count }) => [inside, outside, count].map(String))
+  const refused = errnoNumber('EPERM') ?? 1
+  try {
+    const { code, stderr } = await run(tool, [String(pid), ...numbers])
+    return code === 0 ? { errno: 0 } : { errno: refused, said: `${tool} said: ${stderr.trim()}` }
+  } catch {
+    return {
+      errno: refused,
+      said: `a map of more than one's own id takes CAP_SET${step.kind.toUpperCase()}, or ${tool} (Debian: uidmap), which could not be run`,
+    }
+  }
+}

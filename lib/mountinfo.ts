@@ -1,0 +1,69 @@
+// Parser of /proc/PID/mountinfo: proc_pid_mountinfo(5).
+import { promises as fs } from 'node:fs'
+import { kernelError } from './cgroups/files.ts'
+
+/** One mount, as a line of `/proc/PID/mountinfo` has it. */
+export interface Mount {
+  readonly id: number
+  /** The id of the mount that it is mounted on; of a mount that may not be listed. */
+  readonly parent: number
+  /** 'major:minor' */
+  readonly device: string
+  /** The directory of the filesystem that is its root: '/' unless a part of it is mounted. */
+  readonly root: string
+  readonly mountPoint: string
+  /** Of this mount: 'rw', 'nosuid', … */
+  readonly options: readonly string[]
+  /** 'shared:N', 'master:N', 'propagate_from:N', 'unbindable'; none when it is private. */
+  readonly propagation: readonly string[]
+  /** 'ext4', 'fuse.sshfs', … */
+  readonly type: string
+  readonly source: string
+  /** Of the filesystem. */
+  readonly superOptions: readonly string[]
+}
+
+/** What the kernel has escaped: space, tab, newline, backslash, and at places '#' or ','. */
+export function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) => String.fromCharCode(parseInt(digits, 8)))
+}
+
+/** Commas that belong to a value are escaped: split first. */
+function optionList(field: string): string[] {
+  return field.split(',').filter(Boolean).map(unescapeOctal)
+}
+
+function parseLine(line: string): Mount | undefined {
+  // Fields are separated by one space each; the source may be empty.
+  const fields = line.split(' ')
+  const end = fields.indexOf('-', 6)
+  const [id, parent, device, root, mountPoint, options] = fields
+  const [type, source, superOptions] = fields.slice(end + 1)
+  if (end < 0 || type === undefined || !device || root === undefined || mountPoint === undefined)
+    return undefined
+  return {
+    id: Number(id),
+    parent: Number(parent),
+    device,
+    root: unescapeOctal(root),
+    mountPoint: unescapeOctal(mountPoint),
+    options: optionList(options ?? ''),
+    propagation: fields.slice(6, end),
+    type: unescapeOctal(type),
+    source: unescapeOctal(source ?? ''),
+    superOptions: optionList(superOptions ?? ''),
+  }
+}
+
+export function parseMountinfo(text: string): Mount[] {
+  return text.split('\n').flatMap((line) => parseLine(line) ?? [])
+}
+
+/** `/proc/PID/mountinfo`: the mounts that a process sees, in the order of the kernel. Other users' need CAP_SYS_PTRACE. */
+export async function readMountinfo(pid: number | 'self' = 'self'): Promise<Mount[]> {
+  try {
+    return parseMountinfo(await fs.readFile(`/proc/${String(pid)}/mountinfo`, 'utf8'))
+  } catch (error) {
+    throw kernelError(error)
+  }
+}

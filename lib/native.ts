@@ -1,0 +1,73 @@
+// The sole importer of the binary, and its types. Functions return -errno when they fail.
+import { load } from './load.ts'
+
+/** One row of native/operations.def. */
+export interface Operation {
+  readonly code: number
+  readonly name: string
+  readonly arguments: string
+  readonly scope: 'task' | 'fs' | 'files' | 'process' | 'mm' | 'namespace'
+  readonly flags: number
+  readonly kernel: string
+}
+
+/** Bits of Operation.flags, as in native/primitive.h. */
+export const YIELDS_FD = 1
+export const JOINS = 4
+export const NEEDS_PROCFS = 8
+export const CHILD_ONLY = 16
+
+/** Kinds of event that children send, as in native/environment.h. */
+export const EVENT_FD = 1
+export const EVENT_HELD = 2
+export const EVENT_SPAWN = 3
+export const EVENT_ERROR = 4
+export const EVENT_EXIT = 5
+
+/** Length of an event's row: id, kind, values. */
+export const EVENT_LENGTH = 14
+
+export interface Binding {
+  operations(): [string, string, Operation['scope'], number, string][]
+  init(onEvents: (rows: Float64Array) => void): number
+  /** An id for the child. A given fd that is not open is replaced by -errno. */
+  spawn(plan: Uint8Array, given: Int32Array, flags: number, cgroup: number, setTid: Int32Array): number
+  kill(id: number, signal: number): number
+  resume(id: number, errno: number): number
+  pidfd(id: number): number
+  ref(): void
+  unref(): void
+  /** Runs the plan's first step on this thread: its result and which of its calls gave that. */
+  call(plan: Uint8Array): [result: number, call: number]
+  pipe(ends: Int32Array): number
+  socketpair(ends: Int32Array): number
+  openpty(ends: Int32Array): number
+  setWindowSize(fd: number, columns: number, rows: number): number
+  setNonblocking(fd: number): number
+  dup(fd: number): number
+  close(fd: number): number
+}
+
+interface Native extends Binding {
+  readonly table: ReadonlyMap<string, Operation>
+}
+
+let loaded: Native | undefined
+let listener: ((rows: Float64Array) => void) | undefined
+
+/** Loaded at first use: a machine that only needs the types never looks for it. */
+export function native(): Native {
+  if (loaded) return loaded
+  const binding = load() as Binding
+  const table = new Map<string, Operation>()
+  for (const [code, [name, args, scope, flags, kernel]] of binding.operations().entries()) {
+    table.set(name, { code, name, arguments: args, scope, flags, kernel })
+  }
+  binding.init((rows) => listener?.(rows))
+  loaded = Object.assign(binding, { table })
+  return loaded
+}
+
+export function onEvents(listen: (rows: Float64Array) => void): void {
+  listener = listen
+}

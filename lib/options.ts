@@ -1,0 +1,197 @@
+// What spawn() takes, and its validation: all of it before anything has happened.
+import { constants } from 'node:os'
+import type { Readable, Writable } from 'node:stream'
+import type { Cgroup } from './cgroups.ts'
+import { invalid, outOfRange, show } from './errors.ts'
+import { type FdLike, fdNumber, isFdLike } from './fd.ts'
+import { type Namespace, namespaceFlags } from './steps/namespace.ts'
+import { flatten, type Step, type Steps } from './step.ts'
+
+export type Signal = NodeJS.Signals | number
+
+/** `'pty'` stands for descriptors 0 to 2 on one pseudo-terminal; a number, an `Fd`, a stream with an fd: that descriptor. */
+export type StdioEntry = 'pipe' | 'inherit' | 'ignore' | FdLike | Readable | Writable | null | undefined
+export type Stdio = 'pipe' | 'inherit' | 'ignore' | 'pty' | readonly StdioEntry[]
+
+export interface SpawnOptions {
+  /** New namespaces of the child, by the kernel's names for them. */
+  namespaces?: readonly Namespace[]
+  /** The cgroup that it is born in (CLONE_INTO_CGROUP): a `Cgroup`, an fd of its directory, or the path. */
+  cgroup?: Cgroup | FdLike | string
+  /** Its pid in its pid namespace and in those around it, innermost first (Linux 5.5, CAP_CHECKPOINT_RESTORE). */
+  setTid?: readonly number[]
+  /** What happens in the child, in this order, between clone3 and execve. */
+  steps?: readonly Steps[]
+  /** As in `child_process.spawn`, or `'pty'`. Descriptors 0 to 2 are pipes, higher ones stream sockets. Default: `'pipe'`. */
+  stdio?: Stdio
+  /** Initial size of the pty's window. */
+  pty?: { columns?: number; rows?: number }
+  /** All of its environment. Without it: `PATH`, and `TERM` on a pty. */
+  env?: Readonly<Record<string, string | undefined>>
+  /** `argv[0]`, where it is not to be the file's name. */
+  argv0?: string
+  /** Kills the child when it aborts. */
+  signal?: AbortSignal
+  /** Milliseconds after which the child is killed. */
+  timeout?: number
+  /** What `kill()`, `timeout` and `signal` send. Default: SIGTERM, and SIGKILL to the first process of a pid namespace. */
+  killSignal?: Signal
+  /** A session of its own: setsid(2). */
+  detached?: boolean
+}
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+const known = new Set([
+  'namespaces', 'cgroup', 'setTid', 'steps', 'stdio', 'pty', 'env', 'argv0', 'signal', 'timeout', 'killSignal', 'detached',
+]) // prettier-ignore
+
+const elsewhere: Record<string, string> = {
+  cwd: 'its place among the steps matters: use the step chdir(path)',
+  uid: 'its place among the steps matters: use the step setresuid(uid)',
+  gid: 'its place among the steps matters: use the steps setgroups([]) and setresgid(gid)',
+  shell: "there is none: name it, spawn('sh', ['-c', command])",
+  windowsHide: 'this is Linux',
+}
+
+export function text(value: unknown, argument: string, { empty = false } = {}): string {
+  if (typeof value !== 'string') throw invalid(argument, `expected a string, got ${show(value)}`)
+  if (value === '' && !empty) throw invalid(argument, 'is empty')
+  if (value.includes('\0')) throw invalid(argument, 'holds a NUL byte')
+  return value
+}
+
+export function signalNumber(signal: unknown, argument = 'signal'): number {
+  if (typeof signal === 'number' && Number.isInteger(signal) && signal >= 0 && signal <= 64) return signal
+  const number = (constants.signals as Record<string, number>)[String(signal)]
+  if (typeof signal !== 'string' || number === undefined) throw invalid(argument, `no signal: ${show(signal)}`)
+  return number
+}
+
+const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]))
+
+/** Real-time signals have no name in Node: SIGRTMIN is 34 with glibc and musl's is 35, so they keep their number. */
+export function signalName(number: number): NodeJS.Signals {
+  return signalNames.get(number) ?? (`SIG${String(number)}` as NodeJS.Signals)
+}
+
+function environment(env: unknown, pty: boolean): string[] {
+  if (env === undefined) return [`PATH=${DEFAULT_PATH}`, ...(pty ? ['TERM=xterm'] : [])]
+  if (typeof env !== 'object' || env === null) throw invalid('env', `expected an object, got ${show(env)}`)
+  const pairs: string[] = []
+  for (const [name, value] of Object.entries(env) as [string, unknown][]) {
+    if (value === undefined) continue
+    text(name, 'env')
+    if (name.includes('=')) throw invalid('env', `a name holds '=': ${show(name)}`)
+    pairs.push(`${name}=${text(value, `env.${name}`, { empty: true })}`)
+  }
+  return pairs
+}
+
+function checkKeys(options: object): void {
+  for (const key of Object.keys(options)) {
+    if (known.has(key)) continue
+    const advice = elsewhere[key] ?? `known are ${[...known].join(', ')}`
+    throw invalid(`options.${key}`, `no such option; ${advice}`)
+  }
+}
+
+export type Source = 'pipe' | 'ignore' | 'pty' | { fd: number }
+
+function stdioEntry(entry: unknown, target: number): Source {
+  const argument = `stdio[${String(target)}]`
+  if (entry === undefined || entry === null) return target < 3 ? 'pipe' : 'ignore'
+  if (entry === 'pipe' || entry === 'ignore') return entry
+  if (entry === 'inherit') return { fd: target }
+  if (entry === 'pty') throw invalid(argument, "a pty is for descriptors 0 to 2 together: stdio: 'pty'")
+  if (isFdLike(entry)) return { fd: fdNumber(entry, argument) }
+  throw invalid(argument, `expected 'pipe', 'inherit', 'ignore', an fd, or a stream that has one, got ${show(entry)}`)
+}
+
+function stdioSources(stdio: unknown): Source[] {
+  if (stdio === undefined) return ['pipe', 'pipe', 'pipe']
+  if (stdio === 'pty') return ['pty', 'pty', 'pty']
+  if (stdio === 'pipe' || stdio === 'ignore' || stdio === 'inherit') {
+    return [0, 1, 2].map((target) => stdioEntry(stdio, target))
+  }
+  if (!Array.isArray(stdio)) throw invalid('stdio', `expected 'pipe', 'inherit', 'ignore', 'pty' or an array, got ${show(stdio)}`)
+  if (stdio.length > 512) throw outOfRange('stdio', 'more than 512 descriptors')
+  const entries: unknown[] = [...(stdio as unknown[])]
+  while (entries.length < 3) entries.push(undefined)
+  return entries.map(stdioEntry)
+}
+
+export interface Checked {
+  file: string
+  args: string[]
+  argv: string[]
+  env: string[]
+  path: string
+  flags: number
+  setTid: Int32Array
+  steps: Step[]
+  stdio: Source[]
+  columns: number | undefined
+  rows: number | undefined
+  cgroup: SpawnOptions['cgroup']
+  signal: AbortSignal | undefined
+  timeout: number | undefined
+  killSignal: number | undefined
+  detached: boolean
+}
+
+function windowSide(value: unknown, argument: string): number | undefined {
+  if (value === undefined) return undefined
+  if (!Number.isInteger(value) || Number(value) < 1 || Number(value) > 65535) {
+    throw outOfRange(argument, `expected 1 to 65535, got ${show(value)}`)
+  }
+  return Number(value)
+}
+
+function pids(value: unknown): Int32Array {
+  if (value === undefined) return new Int32Array(0)
+  const list = value as unknown[]
+  const good = (pid: unknown): boolean => Number.isInteger(pid) && Number(pid) > 0 && Number(pid) < 2 ** 22
+  if (!Array.isArray(value) || value.length > 32 || !list.every(good)) {
+    throw invalid('setTid', `expected up to 32 pids, innermost first, got ${show(value)}`)
+  }
+  return Int32Array.from(value as number[])
+}
+
+export function checkOptions(file: unknown, args: unknown, options: unknown): Checked {
+  text(file, 'file')
+  if (!Array.isArray(args)) throw invalid('args', `expected an array of strings, got ${show(args)}`)
+  const argv = args.map((arg, i) => text(arg, `args[${String(i)}]`, { empty: true }))
+  if (typeof options !== 'object' || options === null) throw invalid('options', `expected an object, got ${show(options)}`)
+  checkKeys(options)
+  const given = options as SpawnOptions
+  const { timeout, signal, detached = false, pty = {} } = given
+  if (timeout !== undefined && !(typeof timeout === 'number' && timeout >= 0 && timeout < 2 ** 31)) {
+    throw outOfRange('timeout', `expected milliseconds, got ${show(timeout)}`)
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalid('signal', `expected an AbortSignal, got ${show(signal)}`)
+  }
+  if (typeof detached !== 'boolean') throw invalid('detached', `expected a boolean, got ${show(detached)}`)
+  if (typeof pty !== 'object' || (pty as unknown) === null) throw invalid('pty', `expected an object, got ${show(pty)}`)
+  const stdio = stdioSources(given.stdio)
+  const env = environment(given.env, stdio[0] === 'pty')
+  return {
+    file: file as string,
+    args: argv,
+    argv: [given.argv0 === undefined ? (file as string) : text(given.argv0, 'argv0', { empty: true }), ...argv],
+    env,
+    path: env.find((pair) => pair.startsWith('PATH='))?.slice(5) ?? '/usr/bin:/bin',
+    flags: namespaceFlags(given.namespaces ?? [], 'namespaces'),
+    setTid: pids(given.setTid),
+    steps: flatten(given.steps ?? []),
+    stdio,
+    columns: windowSide(pty.columns, 'pty.columns'),
+    rows: windowSide(pty.rows, 'pty.rows'),
+    cgroup: given.cgroup,
+    signal,
+    timeout,
+    killSignal: given.killSignal === undefined ? undefined : signalNumber(given.killSignal, 'killSignal'),
+    detached,
+  }
+}

@@ -1,0 +1,406 @@
+import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
+import { debuglog } from 'node:util'
+import { check, errnoName, KernelError } from './errors.ts'
+import { Fd } from './fd.ts'
+import {
+  EVENT_ERROR,
+  EVENT_EXIT,
+  EVENT_FD,
+  EVENT_HELD,
+  EVENT_LENGTH,
+  EVENT_SPAWN,
+  native,
+  onEvents,
+} from './native.ts'
+import { type Signal, signalName, signalNumber } from './options.ts'
+import { Pty } from './pty.ts'
+
+const debug = debuglog('fancyproc')
+
+/** What the process used, by the names of `process.resourceUsage()`: times in microseconds, sizes in kilobytes. */
+export interface Usage {
+  userCPUTime: number
+  systemCPUTime: number
+  /** Undefined when below this process's own peak: until its first exec a child is charged with that. */
+  maxRSS: number | undefined
+  minorPageFault: number
+  majorPageFault: number
+  fsRead: number
+  fsWrite: number
+  voluntaryContextSwitches: number
+  involuntaryContextSwitches: number
+}
+
+/**
+ * Why it ended: it exited; a signal ended it; one that dumped core did; its `timeout` or `signal` did; `kill()` did
+ * before it had begun to run its program.
+ */
+export type Reason = 'exited' | 'signaled' | 'dumped' | 'timeout' | 'aborted' | 'cancelled'
+
+export interface Exit {
+  code: number | null
+  signal: NodeJS.Signals | null
+  usage: Usage | undefined
+  reason: Reason
+}
+
+/** How a setup failed, as the native side tells it. */
+export interface SetupFailure {
+  phase: number
+  step: number
+  errno: number
+  call: number
+  /** si_code and si_status of waitid(2), when there was a child. */
+  code: number
+  status: number
+}
+
+/** What spawn() hands over. */
+export interface ProcessInit {
+  file: string
+  argv: string[]
+  streams: (Socket | null)[]
+  pty: Pty | undefined
+  columns: number | undefined
+  rows: number | undefined
+  /** Names of the fds that steps send back. */
+  names: string[]
+  /** It is the first process of its pid namespace, where unhandled signals do nothing. */
+  init: boolean
+  killSignal: number | undefined
+  explain: (failure: SetupFailure) => Error
+  held: (step: number, pid: number) => Promise<number>
+}
+
+export interface ProcessEvents {
+  spawn: []
+  error: [Error]
+  exit: [code: number | null, signal: NodeJS.Signals | null]
+  close: [code: number | null, signal: NodeJS.Signals | null]
+}
+
+const CLD_EXITED = 1
+const CLD_DUMPED = 3
+const SIGKILL = 9
+const SIGTERM = 15
+
+const living = new Map<number, Process>()
+let referenced = 0
+
+/** The event loop is kept alive by as many processes as have not ended nor been unref()ed. */
+function reference(change: 1 | -1): void {
+  referenced += change
+  if (referenced === 1 && change === 1) native().ref()
+  if (referenced === 0) native().unref()
+}
+
+onEvents((rows) => {
+  for (let at = 0; at < rows.length; at += EVENT_LENGTH) {
+    const row = rows.subarray(at, at + EVENT_LENGTH)
+    living.get(row[0] ?? -1)?.[receive](row)
+  }
+})
+
+export const receive: unique symbol = Symbol('receive')
+export const begin: unique symbol = Symbol('begin')
+export const refuse: unique symbol = Symbol('refuse')
+export const stop: unique symbol = Symbol('stop')
+
+function usageOf(v: (i: number) => number): Usage {
+  return {
+    userCPUTime: v(2),
+    systemCPUTime: v(3),
+    maxRSS: v(4) || undefined,
+    minorPageFault: v(5),
+    majorPageFault: v(6),
+    fsRead: v(7),
+    fsWrite: v(8),
+    voluntaryContextSwitches: v(9),
+    involuntaryContextSwitches: v(10),
+  }
+}
+
+/**
+ * A process that spawn() started, shaped like Node's `ChildProcess`, and held by a pidfd: a signal never reaches a
+ * stranger that was given its pid.
+ *
+ * Events: `spawn`, when its program runs; `error`, when it doesn't; `exit`; `close`, when its streams have ended too.
+ */
+export class Process extends EventEmitter<ProcessEvents> {
+  readonly spawnfile: string
+  readonly spawnargs: readonly string[]
+  /** Streams by descriptor, null where there is none. */
+  readonly stdio: readonly (Socket | null)[]
+  /** Descriptors that steps sent back, by name: complete at `'spawn'`. Whoever takes one closes it. */
+  readonly fds: Record<string, Fd> = {}
+  /** Its pid for us; undefined until `'spawn'`. */
+  pid: number | undefined
+  exitCode: number | null = null
+  signalCode: NodeJS.Signals | null = null
+  /** A signal was sent to it. */
+  killed = false
+
+  readonly #init: ProcessInit
+  #id = 0
+  #pty: Pty | undefined
+  #pidfd: Fd | undefined
+  #ref = true
+  #ended = false
+  #closed = false
+  #observed = false
+  #reason: Reason | undefined
+  readonly #spawned = deferred<this>()
+  readonly #exited = deferred<Exit>()
+  readonly #over = deferred<undefined>()
+
+  /** @internal Processes come from spawn(). */
+  constructor(init: ProcessInit) {
+    super()
+    this.#init = init
+    this.spawnfile = init.file
+    this.spawnargs = init.argv
+    this.stdio = init.streams
+    if (init.pty) this.#takePty(init.pty)
+  }
+
+  get stdin(): Socket | null {
+    return this.stdio[0] ?? null
+  }
+  get stdout(): Socket | null {
+    return this.stdio[1] ?? null
+  }
+  get stderr(): Socket | null {
+    return this.stdio[2] ?? null
+  }
+
+  /** The terminal of `stdio: 'pty'`. One that steps open in the sandbox's own devpts is there from `'spawn'` on. */
+  get pty(): Pty | undefined {
+    return this.#pty
+  }
+
+  /** Resolves when the program runs, rejects with what kept it from that. */
+  get spawned(): Promise<this> {
+    this.#observed = true
+    return this.#spawned.promise
+  }
+
+  /** Resolves when the process has ended, rejects when its setup failed. Enough by itself: no `'error'` listener is needed. */
+  get exited(): Promise<Exit> {
+    this.#observed = true
+    return this.#exited.promise
+  }
+
+  /** A descriptor of the process: pidfd_open(2). Undefined before `'spawn'` and after the end. */
+  get pidfd(): Fd | undefined {
+    if (this.pid === undefined || this.#ended) return this.#pidfd
+    return (this.#pidfd ??= new Fd(check(native().pidfd(this.#id), 'fcntl'), 'pidfd'))
+  }
+
+  /**
+   * Sends a signal: pidfd_send_signal(2). Before `'spawn'` any signal cancels; after the end it does nothing.
+   * Without an argument it sends what ends the process: SIGTERM, or SIGKILL to the first process of a pid namespace,
+   * to which the kernel delivers nothing that it does not handle.
+   *
+   * | errno | |
+   * |-|-|
+   * | EPERM | the process has become somebody else's |
+   *
+   * @returns whether the signal was sent
+   */
+  kill(signal: Signal = this.#init.killSignal ?? (this.#init.init ? SIGKILL : SIGTERM)): boolean {
+    const number = signalNumber(signal)
+    if (this.#ended || this.#id === 0) return false
+    if (this.pid === undefined) {
+      if (number === 0) return true
+      this.#reason ??= 'cancelled'
+    }
+    const result = native().kill(this.#id, this.pid === undefined ? SIGKILL : number)
+    if (result === 0) {
+      if (number !== 0) this.killed = true
+      return true
+    }
+    if (errnoName(-result) === 'ESRCH') return false
+    throw new KernelError({ errno: -result, syscall: 'pidfd_send_signal' })
+  }
+
+  /** Keeps the event loop alive until the process has ended, as is so from the start. */
+  ref(): void {
+    if (this.#ref || this.#ended) return
+    this.#ref = true
+    reference(1)
+  }
+
+  unref(): void {
+    if (!this.#ref || this.#ended) return
+    this.#ref = false
+    reference(-1)
+  }
+
+  /** Kills the process if it still runs, and waits for its end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#observed = true
+    if (!this.#ended) {
+      this.kill(SIGKILL)
+      for (const stream of this.stdio) stream?.destroy()
+      this.#pty?.destroy()
+    }
+    await this.#over.promise
+    for (const fd of Object.values(this.fds)) fd.close()
+    this.#pidfd?.close()
+  }
+
+  /** @internal It is on its way: the native side knows it by this id. */
+  [begin](id: number): void {
+    this.#id = id
+    living.set(id, this)
+    reference(1)
+  }
+
+  /** @internal It will not be started. */
+  [refuse](error: Error): void {
+    process.nextTick(() => {
+      this.#ref = false
+      this.#fail(error)
+    })
+  }
+
+  /** @internal Ends it, for a reason that `exited` tells. */
+  [stop](reason: Reason): void {
+    if (this.#ended) return
+    this.#reason ??= reason
+    this.kill()
+  }
+
+  /** @internal */
+  [receive](row: Float64Array): void {
+    const v = (i: number): number => row[i + 2] ?? 0
+    switch (row[1]) {
+      case EVENT_FD:
+        return this.#receiveFd(this.#init.names[v(0)] ?? '', v(1))
+      case EVENT_HELD:
+        return this.#answer(v(0), v(1))
+      case EVENT_SPAWN:
+        this.pid = v(0)
+        debug('%s: pid %d', this.spawnfile, this.pid)
+        this.#spawned.resolve(this)
+        this.emit('spawn')
+        return
+      case EVENT_ERROR: {
+        const failure = { phase: v(0), step: v(1), errno: v(2), call: v(3), code: v(4), status: v(5) }
+        // A kill() that came in time is an end like any other.
+        if (this.killed && failure.errno === 0) return this.#end(null, signalName(failure.status || SIGKILL), undefined)
+        if (this.#reason === 'cancelled' && errnoName(failure.errno) === 'ECANCELED') {
+          return this.#end(null, 'SIGKILL', undefined)
+        }
+        return this.#fail(this.#init.explain(failure))
+      }
+      case EVENT_EXIT: {
+        const [how, status] = [v(0), v(1)]
+        if (how === CLD_EXITED) return this.#end(status, null, usageOf(v), 'exited')
+        return this.#end(null, signalName(status), usageOf(v), how === CLD_DUMPED ? 'dumped' : 'signaled')
+      }
+    }
+  }
+
+  #receiveFd(name: string, fd: number): void {
+    if (name === 'pty' && this.#init.columns !== undefined) {
+      native().setWindowSize(fd, this.#init.columns, this.#init.rows ?? 24)
+    }
+    if (name === 'pty') return this.#takePty(new Pty(fd))
+    this.fds[name]?.close()
+    this.fds[name] = new Fd(fd, name)
+  }
+
+  #takePty(pty: Pty): void {
+    this.#pty = pty
+    pty.once('close', () => {
+      this.#maybeClose()
+    })
+  }
+
+  #answer(step: number, pid: number): void {
+    this.#init.held(step, pid).then(
+      (errno) => native().resume(this.#id, errno),
+      () => native().resume(this.#id, 5),
+    )
+  }
+
+  #end(code: number | null, signal: NodeJS.Signals | null, usage: Usage | undefined, how: Reason = 'signaled'): void {
+    this.exitCode = code
+    this.signalCode = signal
+    // Whoever exits by himself was not ended by our signal.
+    const reason = how === 'exited' ? how : (this.#reason ?? how)
+    debug('%s: pid %s ended: %s', this.spawnfile, this.pid, signal ?? code)
+    this.#finish()
+    this.#exited.resolve({ code, signal, usage, reason })
+    if (this.pid === undefined) {
+      const error = new Error(`${this.spawnfile} was killed before it ran`)
+      this.#spawned.reject(Object.assign(error, { code: 'ABORT_ERR', name: 'AbortError' }))
+    }
+    this.stdin?.destroy()
+    this.emit('exit', code, signal)
+    this.#drain()
+  }
+
+  #fail(error: Error): void {
+    debug('%s: %s', this.spawnfile, error.message)
+    this.#finish()
+    this.#spawned.reject(error)
+    this.#exited.reject(error)
+    for (const stream of this.stdio) stream?.destroy()
+    this.#pty?.destroy()
+    for (const fd of Object.values(this.fds)) fd.close()
+    // Nobody who awaits `exited` needs a listener; nobody at all is an uncaught error, as in Node.
+    if (this.listenerCount('error') > 0 || !this.#observed) this.emit('error', error)
+    this.#drain()
+  }
+
+  #finish(): void {
+    this.#ended = true
+    living.delete(this.#id)
+    if (this.#ref) reference(-1)
+    this.#ref = false
+  }
+
+  /** 'close' comes when all output has been read, or thrown away because nobody wants it. */
+  #drain(): void {
+    for (const stream of [...this.stdio, this.#pty]) {
+      if (!stream || stream.destroyed) continue
+      stream.once('close', () => {
+        this.#maybeClose()
+      })
+      if (stream.readable && stream.listenerCount('readable') === 0 && stream.readableFlowing === null) stream.resume()
+    }
+    this.#maybeClose()
+  }
+
+  #maybeClose(): void {
+    if (!this.#ended || this.#closed) return
+    if ([...this.stdio, this.#pty].some((stream) => stream && !stream.destroyed)) return
+    this.#closed = true
+    // In a later turn than 'exit', so that who awaited `exited` can still listen.
+    setImmediate(() => {
+      this.#over.resolve(undefined)
+      this.emit('close', this.exitCode, this.signalCode)
+    })
+  }
+}
+
+interface Deferred<T> {
+  promise: Promise<T>
+  resolve: (value: T) => void
+  reject: (error: Error) => void
+}
+
+/** One that nobody awaits is no unhandled rejection. */
+function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void
+  let reject!: (error: Error) => void
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  promise.catch(() => undefined)
+  return { promise, resolve, reject }
+}

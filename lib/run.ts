@@ -1,0 +1,79 @@
+import type { Readable } from 'node:stream'
+import { invalid, outOfRange, show } from './errors.ts'
+import type { SpawnOptions } from './options.ts'
+import type { Exit, Process } from './process.ts'
+import { spawn } from './spawn.ts'
+
+export interface RunOptions extends SpawnOptions {
+  /** Written to its standard input, which is closed then. Without it there is none: /dev/null. */
+  input?: string | Uint8Array
+  /** Bytes of stdout, and of stderr, above which it is killed. Default: 1 MiB, as in `child_process.execFile`. */
+  maxBuffer?: number
+  /** Default: 'utf8'; 'buffer' gives Buffers. */
+  encoding?: BufferEncoding | 'buffer'
+}
+
+export interface RunResult<T = string> extends Exit {
+  stdout: T
+  stderr: T
+}
+
+const DEFAULT_MAX_BUFFER = 1 << 20
+
+/** Reads a stream to its end, or kills at the limit. */
+function collect(child: Process, stream: Readable | null | undefined, name: string, maxBuffer: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let length = 0
+  if (!stream) return Promise.resolve(Buffer.alloc(0))
+  return new Promise((resolve, reject) => {
+    stream.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      if (length <= maxBuffer) return chunks.push(chunk)
+      child.kill('SIGKILL')
+      stream.destroy()
+      const error = outOfRange(name, `more than maxBuffer, ${String(maxBuffer)} bytes`)
+      return reject(Object.assign(error, { code: 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER' }))
+    })
+    stream.on('error', reject)
+    stream.on('close', () => {
+      resolve(Buffer.concat(chunks))
+    })
+  })
+}
+
+/**
+ * spawn(), collecting what it prints: resolves with that and with how it ended, whatever its exit code; rejects when
+ * its setup failed or it printed more than `maxBuffer`.
+ */
+export function run(file: string, args: readonly string[], options: RunOptions & { encoding: 'buffer' }): Promise<RunResult<Buffer>>
+export function run(file: string, args?: readonly string[], options?: RunOptions): Promise<RunResult>
+export async function run(
+  file: string,
+  args: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<RunResult<string | Buffer>> {
+  const { input, maxBuffer = DEFAULT_MAX_BUFFER, encoding = 'utf8', ...rest } = options
+  if (!(typeof maxBuffer === 'number' && maxBuffer >= 0)) {
+    throw outOfRange('maxBuffer', `expected a number of bytes, got ${show(maxBuffer)}`)
+  }
+  if (encoding !== 'buffer' && !Buffer.isEncoding(encoding)) throw invalid('encoding', `no encoding: ${show(encoding)}`)
+  if (input !== undefined && typeof input !== 'string' && !(input instanceof Uint8Array)) {
+    throw invalid('input', `expected a string or bytes, got ${show(input)}`)
+  }
+  const stdio = rest.stdio ?? [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe']
+  const child = spawn(file, args, { ...rest, stdio })
+  if (input !== undefined && child.stdin) {
+    // A program may end without having read it all.
+    child.stdin.on('error', () => undefined)
+    child.stdin.end(input)
+  }
+  const output = Promise.all([
+    collect(child, stdio === 'pty' ? child.pty : child.stdout, 'stdout', maxBuffer),
+    collect(child, child.stderr, 'stderr', maxBuffer),
+  ])
+  output.catch(() => undefined)
+  const exit = await child.exited
+  const [stdout, stderr] = await output
+  if (encoding === 'buffer') return { ...exit, stdout, stderr }
+  return { ...exit, stdout: stdout.toString(encoding), stderr: stderr.toString(encoding) }
+}

@@ -1,0 +1,190 @@
+import { debuglog } from 'node:util'
+import { assertSpawnable, openForSpawn } from './cgroups.ts'
+import { errnoName, invalid, KernelError } from './errors.ts'
+import { explain } from './explain.ts'
+import { holdMaps, type RunTool, writeMap } from './identity.ts'
+import { native } from './native.ts'
+import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
+import { CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
+import { begin, Process, refuse, type SetupFailure, stop } from './process.ts'
+import { run } from './run.ts'
+import { requireSelinux } from './selinux.ts'
+import { discard, type Prepared, prepare } from './stdio.ts'
+import { format, type Step } from './step.ts'
+import { SendFdStep } from './steps/fd.ts'
+import { MapStep } from './steps/identity.ts'
+import { validateOrder } from './steps/order.ts'
+
+const debug = debuglog('fancyproc')
+
+const CLONE_NEWPID = 0x20000000
+const CLONE_NEWUSER = 0x10000000
+const EINVAL = 22
+const DEFAULT_ROWS = 24
+
+/** Steps name what they send; the native side counts. */
+function nameFds(steps: readonly Step[]): { steps: Step[]; names: string[] } {
+  const names: string[] = []
+  const numbered = steps.map((step) => {
+    if (!(step instanceof SendFdStep)) return step
+    if (!names.includes(step.name)) names.push(step.name)
+    return step.at(names.indexOf(step.name))
+  })
+  return { steps: numbered, names }
+}
+
+function isInit(options: Checked): boolean {
+  const last = options.steps.findLast((step) => step.operation === 'clone')
+  return ((last ? Number(last.args[0]) : options.flags) & CLONE_NEWPID) !== 0
+}
+
+function checkSteps(options: Checked): void {
+  validateOrder(options.steps)
+  if (options.steps.some((step) => step.operation === 'setexeccon')) requireSelinux()
+  const clone = options.steps.findIndex((step) => step.operation === 'clone')
+  if (clone >= 0 && options.flags & CLONE_NEWPID) {
+    throw invalid(
+      `steps[${String(clone)}]`,
+      "clone after namespaces: ['pid']: the kernel lets no first process of a pid namespace have a sibling (EINVAL); leave 'pid' to the clone step",
+    )
+  }
+}
+
+function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
+  const terminal = stdio.pty ? SETSID | CTTY : 0
+  return encode({
+    steps,
+    program: options,
+    stdio: stdio.placed,
+    flags: terminal | (options.detached ? SETSID : 0) | (options.flags & CLONE_NEWUSER ? NEWUSER : 0),
+    floor: Math.max(3, options.stdio.length),
+  })
+}
+
+/** Gives the plan to the native side: the child's id, or what kept it from being taken. */
+function submit(options: Checked, steps: readonly Step[], stdio: Prepared, cgroup: number): number | Error {
+  const { bytes, given } = plan(options, steps, stdio)
+  const wanted = Int32Array.from(given)
+  const result = native().spawn(bytes, given, options.flags, cgroup, options.setTid)
+  if (result >= 0) return result
+  const closed = given.findIndex((fd) => fd < 0)
+  const error = new KernelError({ errno: -result, syscall: closed < 0 ? 'spawn' : 'fcntl' })
+  if (closed < 0 || errnoName(-result) !== 'EBADF') return error
+  const fd = wanted[closed]
+  const target = stdio.placed.find(({ source }) => source === fd)?.target
+  throw invalid(target === undefined ? 'steps' : `stdio[${String(target)}]`, `fd ${String(fd)} is not open`)
+}
+
+/**
+ * `clone3(2)`, then the steps in the given order in the child, then `execve(2)` of a file that is looked up in the
+ * child's PATH, root and working directory. Throws for bad input, before anything has happened; what the kernel
+ * refuses is told by `'error'` and by `exited`, as a `KernelError`.
+ *
+ * Acts on: the child. Kernel: 5.10. Privilege: CAP_SYS_ADMIN for namespaces other than 'user', or a 'user' one beside them.
+ *
+ * | errno of clone3 | |
+ * |-|-|
+ * | EPERM | no privilege for a namespace, or user namespaces are forbidden here |
+ * | ENOSPC | a limit of /proc/sys/user/max_*_namespaces |
+ * | EBUSY, EACCES, EOPNOTSUPP | the cgroup takes no processes |
+ * | EAGAIN | pids.max, or RLIMIT_NPROC |
+ * | EEXIST | a pid of setTid is taken |
+ * | ENOSYS | a seccomp filter around this process knows no clone3 |
+ *
+ * man 2 clone3, man 2 execve
+ */
+export function spawn(file: string, options?: SpawnOptions): Process
+export function spawn(file: string, args: readonly string[], options?: SpawnOptions): Process
+export function spawn(file: string, second: readonly string[] | SpawnOptions = [], third?: SpawnOptions): Process {
+  const [args, given] = Array.isArray(second) ? [second, third ?? {}] : [[], second]
+  const options = checkOptions(file, args, given)
+  checkSteps(options)
+  const cgroup = options.cgroup === undefined ? undefined : openForSpawn(options.cgroup)
+  try {
+    if (cgroup) assertSpawnable(cgroup.fd)
+    return start(options, cgroup?.fd ?? -1)
+  } finally {
+    cgroup?.close()
+  }
+}
+
+function start(options: Checked, cgroup: number): Process {
+  const { file, argv, columns, rows, signal } = options
+  const { steps, names } = nameFds(holdMaps(options.steps))
+  const stdio = prepare(options.stdio, names.includes('pty'))
+  // What a tool said whose failure is one of the child's step.
+  const said = new Map<number, string>()
+  const child = new Process({
+    file,
+    argv,
+    columns,
+    rows,
+    names,
+    streams: stdio.streams,
+    pty: stdio.pty,
+    init: isInit(options),
+    killSignal: options.killSignal,
+    explain: (failure: SetupFailure) => explain(failure, options, said.get(failure.step)),
+    held: async (index: number, pid: number) => {
+      const step = options.steps[index]
+      if (!(step instanceof MapStep)) return EINVAL
+      const { errno, said: words } = await writeMap(step, pid, runTool)
+      if (words !== undefined) said.set(index, words)
+      return errno
+    },
+  })
+  if (signal?.aborted) {
+    discard(stdio)
+    child[refuse](abortError(signal))
+    return child
+  }
+  let result: number | Error
+  try {
+    if (columns !== undefined) stdio.pty?.resize(columns, rows ?? DEFAULT_ROWS)
+    result = submit(options, steps, stdio, cgroup)
+  } catch (error) {
+    discard(stdio)
+    throw error
+  }
+  // The native side has copies.
+  for (const fd of stdio.theirs.splice(0)) native().close(fd)
+  if (typeof result === 'number') {
+    debug('%s %o\n%s', file, argv, format(options.steps))
+    child[begin](result)
+    limit(child, options)
+  } else {
+    child[refuse](result)
+  }
+  return child
+}
+
+const runTool: RunTool = (file, args) =>
+  run(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } })
+
+function abortError(signal: AbortSignal): Error {
+  return Object.assign(new Error('The operation was aborted', { cause: signal.reason }), {
+    name: 'AbortError',
+    code: 'ABORT_ERR',
+  })
+}
+
+function limit(child: Process, { timeout, signal }: Checked): void {
+  if (timeout !== undefined && timeout > 0) {
+    const timer = setTimeout(() => {
+      child[stop]('timeout')
+    }, timeout).unref()
+    child.once('close', () => {
+      clearTimeout(timer)
+    })
+  }
+  if (signal) {
+    const abort = (): void => {
+      child[stop]('aborted')
+      if (child.listenerCount('error') > 0) child.emit('error', abortError(signal))
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    child.once('exit', () => {
+      signal.removeEventListener('abort', abort)
+    })
+  }
+}

@@ -1,0 +1,104 @@
+import { inspect } from 'node:util'
+import { errnoNumber, invalid, show } from './errors.ts'
+import type { FdLike } from './fd.ts'
+
+/** A system call as strace prints it. */
+export interface Call {
+  readonly syscall: string
+  readonly args: readonly string[]
+}
+
+/** What an argument of the native side can be; native/operations.def says which is which. */
+export type Argument = number | bigint | string | Uint8Array | Uint32Array | FdLike | Step | null
+
+export interface StepDetails {
+  /** The calls that it makes, in order. */
+  calls: () => readonly Call[]
+  /** What errors name: the object, and where it goes. */
+  path?: string | undefined
+  dest?: string | undefined
+  /** Errnos that count as success. */
+  ignore?: readonly string[] | undefined
+  /** Advice for an errno that misleads. */
+  hints?: Readonly<Record<string, string>> | undefined
+}
+
+/** One kernel operation as a plain value. Holding one does nothing; printing one shows it as strace would. */
+export class Step {
+  /** The row of the table of operations. */
+  readonly operation: string
+  readonly args: readonly Argument[]
+  readonly path: string | undefined
+  readonly dest: string | undefined
+  readonly ignored: readonly number[]
+  readonly hints: Readonly<Record<string, string>>
+  readonly #calls: () => readonly Call[]
+
+  constructor(operation: string, args: readonly Argument[], details: StepDetails) {
+    this.operation = operation
+    this.args = args
+    this.path = details.path
+    this.dest = details.dest
+    this.ignored = ignoredErrnos(operation, details.ignore ?? [])
+    this.hints = details.hints ?? {}
+    this.#calls = details.calls
+    Object.freeze(this)
+  }
+
+  get calls(): readonly Call[] {
+    return this.#calls()
+  }
+
+  toString(): string {
+    return this.calls.map(({ syscall, args }) => `${syscall}(${args.join(', ')})`).join('\n')
+  }
+
+  [inspect.custom](): string {
+    return this.toString()
+  }
+}
+
+/** A step whose result is an fd: later steps may name the step wherever they take an fd. */
+export class FdStep extends Step {
+  declare readonly yieldsFd: true
+}
+
+function ignoredErrnos(operation: string, names: readonly string[]): number[] {
+  if (!Array.isArray(names) || names.length > 4) throw invalid(`${operation}: ignore`, 'expected up to 4 errno names')
+  return names.map((name: string) => {
+    const number = errnoNumber(name)
+    if (number === undefined || number > 255) throw invalid(`${operation}: ignore`, `no errno: ${show(name)}`)
+    return number
+  })
+}
+
+/** Steps, and arrays of them, to any depth. */
+export type Steps = Step | readonly Steps[]
+
+export function flatten(steps: unknown, argument = 'steps'): Step[] {
+  if (!Array.isArray(steps)) throw invalid(argument, `expected an array of steps, got ${show(steps)}`)
+  const flat: Step[] = []
+  // Not recursive: a list may be long, and nested by a loop.
+  const stack: { list: readonly unknown[]; at: number; name: string }[] = [{ list: steps, at: 0, name: argument }]
+  for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+    if (top.at >= top.list.length) {
+      stack.pop()
+      continue
+    }
+    const name = `${top.name}[${String(top.at)}]`
+    const item = top.list[top.at++]
+    if (item instanceof Step) flat.push(item)
+    else if (Array.isArray(item)) {
+      if (stack.some(({ list }) => list === item)) throw invalid(name, 'this array contains itself')
+      stack.push({ list: item, at: 0, name })
+    } else throw invalid(name, `expected a step, got ${show(item)}`)
+  }
+  return flat
+}
+
+/** The steps as strace would show them, a line a call. */
+export function format(steps: Steps): string {
+  return flatten([steps])
+    .map((step) => step.toString())
+    .join('\n')
+}

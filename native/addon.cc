@@ -1,0 +1,217 @@
+// What lib/native.ts sees: functions that take numbers and bytes and return a number, -errno when it failed.
+#include <fcntl.h>
+#include <napi.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "child.h"
+#include "environment.h"
+#include "primitive.h"
+#include "spawn.h"
+#include "watch.h"
+
+namespace {
+
+int64_t integer(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Int64Value(); }
+
+Napi::Value number(const Napi::CallbackInfo& info, double value) { return Napi::Number::New(info.Env(), value); }
+
+// operations(): [name, arguments, scope, flags, kernel][]
+Napi::Value operations(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Napi::Array rows = Napi::Array::New(env, fp_operation_count);
+  for (uint32_t i = 0; i < fp_operation_count; i++) {
+    const fp_operation& operation = fp_operations[i];
+    Napi::Array row = Napi::Array::New(env, 5);
+    row.Set(0u, operation.name);
+    row.Set(1u, operation.arguments);
+    row.Set(2u, operation.scope);
+    row.Set(3u, operation.flags);
+    row.Set(4u, operation.kernel);
+    rows.Set(i, row);
+  }
+  return rows;
+}
+
+// init(onEvents)
+Napi::Value init(const Napi::CallbackInfo& info) {
+  auto environment = Environment::create(info.Env(), info[0].As<Napi::Function>());
+  return number(info, environment == nullptr ? -ENOMEM : 0);
+}
+
+// spawn(plan, given, flags, cgroup, setTid): id. A given fd that is no open one is replaced by -errno.
+Napi::Value spawn(const Napi::CallbackInfo& info) {
+  auto environment = Environment::of(info.Env());
+  auto plan = info[0].As<Napi::Uint8Array>();
+  auto given = info[1].As<Napi::Int32Array>();
+  int cgroup = static_cast<int>(integer(info, 3));
+  auto set_tid = info[4].As<Napi::Int32Array>();
+  const int floor = reinterpret_cast<const fp_plan*>(plan.Data())->floor;
+
+  Child::Request request;
+  request.flags = static_cast<uint64_t>(integer(info, 2));
+  request.given.reserve(given.ElementLength());
+  for (size_t i = 0; i < given.ElementLength(); i++) {
+    // Above all numbers that the plan names, so that no source is another's target.
+    UniqueFd copy(fcntl(given[i], F_DUPFD_CLOEXEC, floor));
+    if (!copy) {
+      int error = errno;
+      given[i] = -error;
+      return number(info, -error);
+    }
+    request.given.push_back(std::move(copy));
+  }
+  if (cgroup >= 0) {
+    request.cgroup.reset(fcntl(cgroup, F_DUPFD_CLOEXEC, 3));
+    if (!request.cgroup) return number(info, -errno);
+  }
+  request.set_tid.assign(set_tid.Data(), set_tid.Data() + set_tid.ElementLength());
+  request.plan.assign(plan.Data(), plan.Data() + plan.ByteLength());
+
+  int error = watcher::start();
+  if (error < 0) return number(info, error);
+  auto child = std::make_shared<Child>(environment->next_id(), environment, std::move(request));
+  environment->add(child);
+  error = spawner::submit(child);
+  if (error < 0) environment->remove(child->id);
+  return number(info, error < 0 ? error : static_cast<double>(child->id));
+}
+
+std::shared_ptr<Child> child_of(const Napi::CallbackInfo& info) {
+  return Environment::of(info.Env())->find(static_cast<uint32_t>(integer(info, 0)));
+}
+
+// kill(id, signal)
+Napi::Value kill(const Napi::CallbackInfo& info) {
+  auto child = child_of(info);
+  return number(info, child ? child->kill(static_cast<int>(integer(info, 1))) : -ESRCH);
+}
+
+// resume(id, errno)
+Napi::Value resume(const Napi::CallbackInfo& info) {
+  auto child = child_of(info);
+  return number(info, child ? child->resume(static_cast<int>(integer(info, 1))) : -ESRCH);
+}
+
+// pidfd(id)
+Napi::Value pidfd(const Napi::CallbackInfo& info) {
+  auto child = child_of(info);
+  return number(info, child ? child->duplicate_pidfd() : -ESRCH);
+}
+
+Napi::Value ref(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env())->ref();
+  return info.Env().Undefined();
+}
+
+Napi::Value unref(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env())->unref();
+  return info.Env().Undefined();
+}
+
+// call(plan): its first step, now, on this thread. [result, index of the call that gave it]
+Napi::Value call(const Napi::CallbackInfo& info) {
+  auto bytes = info[0].As<Napi::Uint8Array>();
+  const auto* plan = reinterpret_cast<const fp_plan*>(bytes.Data());
+  char* base = reinterpret_cast<char*>(bytes.Data()) - FP_STATUS_SIZE;
+  fp_status status{};
+  fp_context context{};
+  context.base = base;
+  context.given = reinterpret_cast<int32_t*>(base + plan->given);
+  context.given_count = plan->given_count;
+  context.control = -1;
+  context.proc = -1;
+  context.status = &status;
+  UniqueFd proc;
+  long result = 0;
+  if (plan->flags & FP_PROCFS) {
+    proc.reset(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    context.proc = proc.get();
+    if (!proc) result = -errno;
+  }
+  if (result == 0) result = fp_run_step(&context, reinterpret_cast<const fp_op*>(base + plan->ops));
+  Napi::Array answer = Napi::Array::New(info.Env(), 2);
+  answer.Set(0u, static_cast<double>(result));
+  answer.Set(1u, status.call);
+  return answer;
+}
+
+// pipe(ends)
+Napi::Value pipe(const Napi::CallbackInfo& info) {
+  return number(info, pipe2(info[0].As<Napi::Int32Array>().Data(), O_CLOEXEC) < 0 ? -errno : 0);
+}
+
+// socketpair(ends)
+Napi::Value socketpair(const Napi::CallbackInfo& info) {
+  int* ends = info[0].As<Napi::Int32Array>().Data();
+  return number(info, ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0);
+}
+
+// openpty(ends): master and slave, of the caller's own devpts
+Napi::Value openpty(const Napi::CallbackInfo& info) {
+  int* ends = info[0].As<Napi::Int32Array>().Data();
+  int unlock = 0;
+  UniqueFd master(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!master || ioctl(master.get(), TIOCSPTLCK, &unlock) < 0) return number(info, -errno);
+  int slave = ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (slave < 0) return number(info, -errno);
+  ends[0] = master.release();
+  ends[1] = slave;
+  return number(info, 0);
+}
+
+// setWindowSize(fd, columns, rows)
+Napi::Value set_window_size(const Napi::CallbackInfo& info) {
+  winsize size{};
+  size.ws_col = static_cast<uint16_t>(integer(info, 1));
+  size.ws_row = static_cast<uint16_t>(integer(info, 2));
+  return number(info, ioctl(static_cast<int>(integer(info, 0)), TIOCSWINSZ, &size) < 0 ? -errno : 0);
+}
+
+// setNonblocking(fd)
+Napi::Value set_nonblocking(const Napi::CallbackInfo& info) {
+  int fd = static_cast<int>(integer(info, 0));
+  int flags = fcntl(fd, F_GETFL);
+  return number(info, flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0);
+}
+
+// dup(fd)
+Napi::Value dup(const Napi::CallbackInfo& info) {
+  int copy = fcntl(static_cast<int>(integer(info, 0)), F_DUPFD_CLOEXEC, 3);
+  return number(info, copy < 0 ? -errno : copy);
+}
+
+// close(fd)
+Napi::Value close(const Napi::CallbackInfo& info) {
+  return number(info, ::close(static_cast<int>(integer(info, 0))) < 0 ? -errno : 0);
+}
+
+Napi::Object populate(Napi::Env env, Napi::Object exports) {
+#define EXPORT(name, function) exports.Set(name, Napi::Function::New(env, function, name))
+  EXPORT("operations", operations);
+  EXPORT("init", init);
+  EXPORT("spawn", spawn);
+  EXPORT("kill", kill);
+  EXPORT("resume", resume);
+  EXPORT("pidfd", pidfd);
+  EXPORT("ref", ref);
+  EXPORT("unref", unref);
+  EXPORT("call", call);
+  EXPORT("pipe", pipe);
+  EXPORT("socketpair", socketpair);
+  EXPORT("openpty", openpty);
+  EXPORT("setWindowSize", set_window_size);
+  EXPORT("setNonblocking", set_nonblocking);
+  EXPORT("dup", dup);
+  EXPORT("close", close);
+#undef EXPORT
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(fancyproc, populate)

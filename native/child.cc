@@ -1,0 +1,57 @@
+#include "child.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+
+#include "plan.h"
+
+int Child::kill(int signal) {
+  std::lock_guard lock(mutex);
+  if (state == State::gone) return -ESRCH;
+  int fd = pidfd.load();
+  if (state == State::queued || fd < 0) {
+    cancelled = true;
+    return 0;
+  }
+  return syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0) == 0 ? 0 : -errno;
+}
+
+int Child::resume(int error) {
+  std::lock_guard lock(mutex);
+  if (!held) return -EINVAL;
+  held = false;
+  fp_message message{FP_MESSAGE_RESUME, error};
+  return send(control.get(), &message, sizeof message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int Child::duplicate_pidfd() {
+  std::lock_guard lock(mutex);
+  int fd = pidfd.load();
+  if (state == State::gone || fd < 0) return -ESRCH;
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return copy < 0 ? -errno : copy;
+}
+
+void Child::abandon() {
+  std::lock_guard lock(mutex);
+  if (state == State::queued) cancelled = true;
+  if (held) shutdown(control.get(), SHUT_RDWR);
+}
+
+void Child::fail(int phase, int step, int error, int call, int code, int status) {
+  {
+    std::lock_guard lock(mutex);
+    state = State::gone;
+    control.reset();
+    page.reset();
+    UniqueFd(pidfd.exchange(-1)).reset();
+  }
+  request = {};
+  environment->post(id, EventKind::error,
+                    {double(phase), double(step), double(error), double(call), double(code), double(status)});
+  environment->remove(id);
+}

@@ -1,0 +1,275 @@
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <deque>
+#include <string>
+#include <thread>
+
+#include "child.h"
+#include "image.h"
+#include "launch.h"
+#include "plan.h"
+#include "watch.h"
+
+namespace {
+
+constexpr size_t stack_size = 64 * 1024;
+constexpr size_t page_size = 64 * 1024;  // a guard that fits any page size
+constexpr size_t most_threads = 1024;
+
+// No signal may be handled by a child that shares our memory, glibc's own two neither, which its pthread_sigmask
+// leaves out. Between launches they are open: setuid() in another thread waits for all threads to handle one.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    uint64_t all = ~uint64_t{0};
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before_, sizeof all);
+  }
+  ~BlockedSignals() { syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof before_); }
+
+ private:
+  uint64_t before_ = 0;
+};
+
+// CLEAR_SIGHAND resets handlers, not what is ignored, and Node ignores SIGPIPE.
+uint64_t ignored_signals() {
+  uint64_t ignored = 0;
+  for (int signal = 1; signal <= 64; signal++) {
+    uint64_t action[4] = {};
+    if (syscall(SYS_rt_sigaction, signal, nullptr, action, sizeof(uint64_t)) == 0 &&
+        action[0] == reinterpret_cast<uintptr_t>(SIG_IGN))
+      ignored |= uint64_t{1} << (signal - 1);
+  }
+  return ignored;
+}
+
+// Not below `floor`: those numbers are the plan's to name.
+int above(int floor, UniqueFd& fd) {
+  if (fd.get() >= floor) return 0;
+  int moved = fcntl(fd.get(), F_DUPFD_CLOEXEC, floor);
+  if (moved < 0) return -errno;
+  fd.reset(moved);
+  return 0;
+}
+
+int make_page(Child& child, int control, std::vector<int32_t>& keep) {
+  auto& bytes = child.request.plan;
+  auto* plan = reinterpret_cast<fp_plan*>(bytes.data());
+  auto* given = reinterpret_cast<int32_t*>(bytes.data() + (plan->given - FP_STATUS_SIZE));
+  for (auto& fd : child.request.given) keep.push_back(*given++ = fd.get());
+  keep.push_back(control);
+  std::sort(keep.begin(), keep.end());
+  for (int32_t fd : keep) *given++ = fd;
+  plan->control = control;
+  plan->signals_ign = ignored_signals();
+
+  int page = image::memfd("fancyproc:plan");
+  if (page < 0) return page;
+  child.page.reset(page);
+  if (pwrite(page, bytes.data(), bytes.size(), FP_STATUS_SIZE) != static_cast<ssize_t>(bytes.size()))
+    return errno == 0 ? -EIO : -errno;
+  int error = above(plan->floor, child.page);
+  if (error < 0) return error;
+  keep.push_back(child.page.get());
+  return 0;
+}
+
+void reap(int pidfd) {
+  siginfo_t info{};
+  while (waitid(static_cast<idtype_t>(P_PIDFD), pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+}
+
+struct Failure {
+  LaunchPhase phase;
+  int error;
+};
+
+Failure launch(Child& child, void* stack) {
+  Child::Request& request = child.request;
+  const int floor = reinterpret_cast<const fp_plan*>(request.plan.data())->floor;
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return {LaunchPhase::socketpair, errno};
+  child.control.reset(ends[0]);
+  UniqueFd theirs(ends[1]);
+  if (int error = above(floor, theirs)) return {LaunchPhase::socketpair, -error};
+
+  std::vector<int32_t> keep;
+  keep.reserve(request.given.size() + 2);
+  if (int error = make_page(child, theirs.get(), keep)) return {LaunchPhase::memfd_create, -error};
+
+  const image::Helper& helper = image::helper();
+  if (helper.error != 0) return {LaunchPhase::memfd_create, helper.error};
+  std::string page = std::to_string(child.page.get());
+  std::string size = std::to_string(reinterpret_cast<const fp_plan*>(request.plan.data())->size);
+  char name[] = "fancyproc";
+  char* argv[] = {name, page.data(), size.data(), nullptr};
+  fp_launch arguments{};
+  arguments.helper = helper.fd;
+  arguments.path = helper.path.empty() ? nullptr : helper.path.c_str();
+  arguments.argv = argv;
+  arguments.keep = keep.data();
+  arguments.keep_count = static_cast<uint32_t>(keep.size());
+  arguments.new_user = (request.flags & CLONE_NEWUSER) != 0;
+
+  clone_args args{};
+  static_assert(sizeof(child.pidfd) == sizeof(int) && std::atomic<int>::is_always_lock_free);
+  args.flags = request.flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  args.pidfd = reinterpret_cast<uintptr_t>(&child.pidfd);
+  args.exit_signal = SIGCHLD;
+  args.stack = reinterpret_cast<uintptr_t>(stack);
+  args.stack_size = stack_size;
+  if (request.cgroup) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<uint64_t>(request.cgroup.get());
+  }
+  if (!request.set_tid.empty()) {
+    args.set_tid = reinterpret_cast<uintptr_t>(request.set_tid.data());
+    args.set_tid_size = request.set_tid.size();
+  }
+  long pid;
+  {
+    BlockedSignals blocked;
+    pid = fp_clone3(&args, sizeof args, fp_launch_child, &arguments);
+  }
+  if (pid < 0) {
+    child.pidfd = -1;
+    return {LaunchPhase::clone3, static_cast<int>(-pid)};
+  }
+  child.pid = static_cast<pid_t>(pid);
+  if (arguments.error != 0) {
+    reap(child.pidfd);
+    return {LaunchPhase::execveat, arguments.error};
+  }
+  return {LaunchPhase::clone3, 0};
+}
+
+class Pool {
+ public:
+  int submit(std::shared_ptr<Child> child) {
+    std::lock_guard lock(mutex_);
+    if (idle_ == 0 && threads_ < quiet_threads_) {
+      int error = add_thread();
+      if (error != 0 && threads_ == 0) return error;
+    }
+    queue_.push_back(std::move(child));
+    wake_.notify_one();
+    if (idle_ < queue_.size()) watcher::wake();
+    return 0;
+  }
+
+  bool tick() {
+    std::lock_guard lock(mutex_);
+    bool again = false;
+    for (auto& child : launching_) {
+      std::lock_guard child_lock(child->mutex);
+      int pidfd = child->pidfd;
+      again = again || child->cancelled;
+      if (child->cancelled && pidfd >= 0) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
+    }
+    if (queue_.empty()) return again;
+    // All are parked, as in a frozen cgroup, when nothing was launched since the last look.
+    if (launched_ == launched_before_ && idle_ == 0 && threads_ < most_threads) add_thread();
+    launched_before_ = launched_;
+    return true;
+  }
+
+ private:
+  int add_thread() {
+    sigset_t all, before;
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, 128 * 1024);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread, &attributes, [](void* pool) -> void* {
+      static_cast<Pool*>(pool)->run();
+      return nullptr;
+    }, this);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_attr_destroy(&attributes);
+    if (error == 0) threads_++;
+    return -error;
+  }
+
+  // Never returns: the parent-death signal is that of the thread which cloned.
+  void run() {
+    pthread_setname_np(pthread_self(), "fancyproc:spawn");
+    char* stack = static_cast<char*>(mmap(nullptr, page_size + stack_size, PROT_NONE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0));
+    int stack_error = 0;
+    if (stack == MAP_FAILED || mprotect(stack + page_size, stack_size, PROT_READ | PROT_WRITE) < 0)
+      stack_error = errno;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      idle_++;
+      wake_.wait(lock, [this] { return !queue_.empty(); });
+      idle_--;
+      std::shared_ptr<Child> child = std::move(queue_.front());
+      queue_.pop_front();
+      launching_.push_back(child);
+      lock.unlock();
+      work(*child, child, stack + page_size, stack_error);
+      lock.lock();
+      launched_++;
+      launching_.erase(std::find(launching_.begin(), launching_.end(), child));
+    }
+  }
+
+  static void work(Child& child, const std::shared_ptr<Child>& shared, void* stack, int stack_error) {
+    {
+      std::lock_guard lock(child.mutex);
+      child.state = Child::State::launching;
+      stack_error = child.cancelled ? ECANCELED : stack_error;
+    }
+    if (stack_error != 0) {
+      auto phase = stack_error == ECANCELED ? LaunchPhase::cancelled : LaunchPhase::thread;
+      return child.fail(static_cast<int>(phase), 0, stack_error, 0, 0, 0);
+    }
+    Failure failure = launch(child, stack);
+    if (failure.error != 0) return child.fail(static_cast<int>(failure.phase), 0, failure.error, 0, 0, 0);
+    // Our copies of its fds would keep pipes open.
+    child.request = {};
+    bool cancelled;
+    {
+      std::lock_guard lock(child.mutex);
+      child.state = Child::State::setup;
+      cancelled = child.cancelled;
+    }
+    if (cancelled) child.kill(SIGKILL);
+    watcher::add(shared);
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Child>> queue_;
+  std::vector<std::shared_ptr<Child>> launching_;
+  const size_t quiet_threads_ = std::clamp(std::thread::hardware_concurrency(), 2u, 16u);
+  size_t idle_ = 0;
+  size_t threads_ = 0;
+  size_t launched_ = 0;
+  size_t launched_before_ = 0;
+};
+
+// Never destroyed: its threads outlive every environment, and exit() too.
+Pool& pool() {
+  static Pool* pool = new Pool;
+  return *pool;
+}
+
+}  // namespace
+
+int spawner::submit(std::shared_ptr<Child> child) { return pool().submit(std::move(child)); }
+bool spawner::tick() { return pool().tick(); }

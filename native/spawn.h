@@ -1,0 +1,19 @@
+// The spawner pool: threads that clone, and are parked in clone3 until the child has become the helper.
+#ifndef FANCYPROC_SPAWN_H
+#define FANCYPROC_SPAWN_H
+
+#include <memory>
+
+class Child;
+
+namespace spawner {
+
+// Hands a child over; 0, or -errno when there is no thread and none can be made.
+int submit(std::shared_ptr<Child> child);
+
+// The watcher calls this: true while it must be called again in a moment.
+bool tick();
+
+}  // namespace spawner
+
+#endif
