@@ -1,0 +1,18 @@
+export default {
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/build', '<rootDir>/prebuilds/'],
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } } }],
+  },
+  // Tests run the sources; programs that tests fork import `fancyproc` from dist.
+  moduleNameMapper: {
+    '^fancyproc$': '<rootDir>/lib/index.ts',
+    '^fancyproc/steps$': '<rootDir>/lib/steps/index.ts',
+    '^fancyproc/thread$': '<rootDir>/lib/thread.ts',
+  },
+  reporters: ['default', '<rootDir>/test/support/reporter.mjs'],
+  testTimeout: 30_000,
+  maxWorkers: 2,
+}

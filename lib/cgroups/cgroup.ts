@@ -1,0 +1,237 @@
+import { open as openCallback, promises as fs } from 'node:fs'
+import { basename, isAbsolute } from 'node:path'
+import { inspect, promisify } from 'node:util'
+import { errnoNumber, invalid, KernelError, show } from '../errors.ts'
+import { Fd } from '../fd.ts'
+import { type CgroupEvents, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
+import {
+  type CgroupValue,
+  checkFile,
+  checkValue,
+  codeOf,
+  isCgroup2,
+  kernelError,
+  readFile,
+  readWords,
+  writeFile,
+} from './files.ts'
+import { enable } from './hierarchy.ts'
+import { killEach } from './kill.ts'
+import { openFlags } from './spawn.ts'
+import { removeTree } from './tree.ts'
+
+// Not a FileHandle: Fd owns the number.
+const openFd = promisify(openCallback)
+
+export interface RemoveOptions extends WaitOptions {
+  /** Kills whoever is still in it, or below it. Default: false, which waits for them. */
+  kill?: boolean | undefined
+}
+
+/**
+ * A cgroup of the v2 hierarchy: a directory, and an fd of it. Made by `cgroups.create()`, `cgroups.open()` and
+ * `cgroups.current()`. Disposing of one that `create()` made kills what is in it and removes it; of any other (also of a
+ * detached one) closes the fd only.
+ *
+ * Errors of all methods: ENODEV or ENOENT when the cgroup is gone, EACCES when it belongs to another user.
+ * @see Documentation/admin-guide/cgroup-v2
+ */
+export class Cgroup {
+  /** Its directory. */
+  readonly path: string
+  readonly #directory: Fd
+  readonly #owned: boolean
+  #removal: Promise<void> | undefined
+
+  /** @internal */
+  constructor(path: string, directory: Fd, owned: boolean) {
+    this.path = path
+    this.#directory = directory
+    this.#owned = owned
+  }
+
+  /** The directory's name. */
+  get name(): string {
+    return basename(this.path)
+  }
+
+  /** Its directory's descriptor (O_PATH), for CLONE_INTO_CGROUP; -1 once removed or closed. */
+  get fd(): number {
+    return this.#directory.fd
+  }
+
+  /** Any interface file: `read('memory.current')`. The text as the kernel gives it. */
+  async read(file: string): Promise<string> {
+    return readFile(this.path, checkFile(file, 'file'))
+  }
+
+  /**
+   * Any interface file: `write('memory.max', 64 << 20)`, in one write(2). Units are the file's.
+   * EINVAL or ERANGE: the kernel does not take the value; ENOENT: its controller is not enabled for this cgroup.
+   */
+  async write(file: string, value: CgroupValue): Promise<void> {
+    checkFile(file, 'file')
+    return writeFile(this.path, file, checkValue(value, file))
+  }
+
+  /** `cgroup.controllers`: those that are enabled for this cgroup, and may be for those below it. */
+  async controllers(): Promise<string[]> {
+    return readWords(this.path, 'cgroup.controllers')
+  }
+
+  /**
+   * `cgroup.subtree_control`: makes controllers available to the cgroups below this one, from the root of the hierarchy
+   * down. They stay enabled, as others may come to count on them.
+   * EBUSY: a cgroup on the way has processes of its own; ENOENT: the hierarchy doesn't have the controller.
+   */
+  async enable(controllers: readonly string[]): Promise<void> {
+    return enable(this.path, controllers)
+  }
+
+  /**
+   * `cgroup.procs`: pids of the processes in this very cgroup, as this pid namespace sees them; of those outside it
+   * the kernel says 0. EOPNOTSUPP in a threaded cgroup.
+   */
+  async procs(): Promise<number[]> {
+    return (await readWords(this.path, 'cgroup.procs')).map(Number)
+  }
+
+  /**
+   * `cgroup.procs`: moves a process with all its threads here; a spawn into the cgroup is cheaper and has no race.
+   * ESRCH: no such process; EBUSY: controllers are enabled for the cgroups below; EOPNOTSUPP: threaded; EACCES: needs
+   * write permission on cgroup.procs of the nearest cgroup above both, too.
+   */
+  async add(process: number | { readonly pid?: number | undefined }): Promise<void> {
+    const pid = typeof process === 'number' ? process : process.pid
+    if (pid === undefined || !Number.isInteger(pid) || pid <= 0) {
+      throw invalid('process', `expected a pid, or a process that has one, got ${show(process)}`)
+    }
+    return writeFile(this.path, 'cgroup.procs', String(pid))
+  }
+
+  /** `cgroup.events`. */
+  async events(): Promise<CgroupEvents> {
+    return readEvents(this.path)
+  }
+
+  /** Resolves when no live process is left in it and below it: `populated 0` in `cgroup.events`. */
+  async empty(options: WaitOptions = {}): Promise<void> {
+    return untilEvents(this.path, ({ populated }) => !populated, options)
+  }
+
+  /**
+   * `cgroup.freeze` (Linux 5.2): resolves when all processes in it and below it have stopped. They can still be killed.
+   * Do not spawn into a frozen cgroup.
+   */
+  async freeze(options: WaitOptions = {}): Promise<void> {
+    await writeFile(this.path, 'cgroup.freeze', '1')
+    await untilEvents(this.path, ({ frozen }) => frozen, options)
+  }
+
+  /** `cgroup.freeze`: resolves when they run again. Below a frozen cgroup they don't: it waits for that one. */
+  async thaw(options: WaitOptions = {}): Promise<void> {
+    await writeFile(this.path, 'cgroup.freeze', '0')
+    await untilEvents(this.path, ({ frozen }) => !frozen, options)
+  }
+
+  /**
+   * `cgroup.kill` (Linux 5.14): SIGKILL to every process in it and below it, forks in progress included. On older
+   * kernels it freezes the cgroup, kills one by one, and resolves when all are gone.
+   * EOPNOTSUPP in a threaded cgroup.
+   */
+  async kill(): Promise<void> {
+    try {
+      await writeFile(this.path, 'cgroup.kill', '1')
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT' || (await this.#gone())) throw error
+      await killEach(this.path)
+    }
+  }
+
+  /** `oom_kill` of `memory.events`: how many processes the OOM killer took, here and below; undefined without memory. */
+  async oomKills(): Promise<number | undefined> {
+    try {
+      const count = /^oom_kill (\d+)$/m.exec(await readFile(this.path, 'memory.events'))?.[1]
+      return count === undefined ? undefined : Number(count)
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT' && !(await this.#gone())) return undefined
+      throw error
+    }
+  }
+
+  /** rmdir(2) of it and of all below it, deepest first, once they are empty. Removing twice is no error. */
+  async remove(options: RemoveOptions = {}): Promise<void> {
+    while (!(await this.#gone())) {
+      if (options.kill) await ignoreGone(this.kill())
+      await this.empty(options)
+      // If not, somebody has come in since, or made a cgroup in it.
+      if (await removeTree(this.path)) break
+    }
+    this.close()
+  }
+
+  /** Closes the fd and leaves the cgroup. */
+  close(): void {
+    this.#directory.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#owned) {
+      this.close()
+      return
+    }
+    this.#removal ??= this.remove({ kill: true }).catch((error: unknown) => {
+      this.#removal = undefined
+      throw error
+    })
+    return this.#removal
+  }
+
+  toString(): string {
+    return `cgroup ${this.path}`
+  }
+
+  [inspect.custom](): string {
+    return `Cgroup { ${this.path} }`
+  }
+
+  async #gone(): Promise<boolean> {
+    return fs.stat(this.path).then(
+      () => false,
+      (error: unknown) => codeOf(error) === 'ENOENT',
+    )
+  }
+}
+
+/** The directory of a parent, which may be given by its path. */
+export async function directoryOf(cgroup: unknown, argument: string): Promise<string> {
+  if (cgroup instanceof Cgroup) return cgroup.path
+  const opened = await openCgroup(cgroup, argument)
+  opened.close()
+  return opened.path
+}
+
+/** Opens a directory that must be one of cgroup2. */
+export async function openCgroup(path: unknown, argument = 'path'): Promise<Cgroup> {
+  if (typeof path !== 'string' || !isAbsolute(path) || path.includes('\0')) {
+    throw invalid(argument, `expected the absolute path of a cgroup, got ${show(path)}`)
+  }
+  try {
+    const real = await fs.realpath(path)
+    if (!(await isCgroup2(real))) {
+      const hint = 'not a directory of the v2 hierarchy (cgroups.mount() says where that is)'
+      throw new KernelError({ errno: errnoNumber('EBADF') ?? 0, syscall: 'statfs', path: real, hint })
+    }
+    return new Cgroup(real, new Fd(await openFd(real, openFlags), `cgroup ${real}`), false)
+  } catch (error) {
+    throw kernelError(error, {}, { ENOENT: 'there is no such cgroup' })
+  }
+}
+
+async function ignoreGone(action: Promise<void>): Promise<void> {
+  try {
+    await action
+  } catch (error) {
+    if (!isGone(error)) throw error
+  }
+}

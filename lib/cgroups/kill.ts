@@ -1,0 +1,35 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { errnoNumber, KernelError } from '../errors.ts'
+import { readEvents } from './events.ts'
+import { codeOf, kernelError, readWords, writeFile } from './files.ts'
+import { subtree } from './tree.ts'
+
+/** What `cgroup.kill` does, for kernels before 5.14: resolves when all are gone. */
+export async function killEach(path: string): Promise<void> {
+  // Frozen, they can not fork away from the list; one that was forked while it was read is in the next one.
+  await writeFile(path, 'cgroup.freeze', '1')
+  try {
+    while ((await readEvents(path)).populated) {
+      for (const directory of await subtree(path)) {
+        for (const pid of await readWords(directory, 'cgroup.procs')) sigkill(Number(pid), directory)
+      }
+      await delay(2)
+    }
+  } finally {
+    await writeFile(path, 'cgroup.freeze', '0')
+  }
+}
+
+function sigkill(pid: number, path: string): void {
+  // To kill(2), 0 would be the caller's own process group.
+  if (pid === 0) {
+    const hint =
+      'a process of it belongs to another pid namespace; Linux 5.14 can kill it through cgroup.kill'
+    throw new KernelError({ errno: errnoNumber('ESRCH') ?? 0, syscall: 'kill', path, hint })
+  }
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw kernelError(error, { path })
+  }
+}

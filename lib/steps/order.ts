@@ -1,0 +1,36 @@
+// Lists that the kernel would take, and that would not do what is written.
+import { invalid } from '../errors.ts'
+import type { Step } from '../step.ts'
+
+/** PR_SET_PDEATHSIG of prctl(2). */
+export const PR_SET_PDEATHSIG = 1
+
+/** CLONE_NEWUSER */
+const NEWUSER = 0x1000_0000
+
+/** Why a step that comes later forgets the parent-death signal, if it does. */
+function forgets({ operation, args }: Step): string | undefined {
+  if (operation === 'setresuid' || operation === 'setresgid') return 'the kernel clears it when an id changes'
+  if (operation === 'clone') return 'a new process does not inherit it'
+  if (operation === 'setns' && Number(args[1]) & NEWUSER) return 'the kernel clears it when credentials change'
+  return undefined
+}
+
+/** Refuses a list in which a step is silently undone by another. */
+export function validateOrder(steps: readonly Step[]): void {
+  const name = (index: number): string => `steps[${String(index)}]`
+  let armed = -1
+  for (const [index, step] of steps.entries()) {
+    if (step.operation === 'prctl' && step.args[0] === PR_SET_PDEATHSIG) armed = Number(step.args[1]) === 0 ? -1 : index
+    const reason = armed < 0 ? undefined : forgets(step)
+    if (reason === undefined) continue
+    throw invalid(name(armed), `${String(steps[armed])} is undone by ${name(index)}, ${step.operation}: ${reason}; put it behind`)
+  }
+  if (armed < 0) return
+  // The transition happens at execve, so no place in the list would help.
+  const label = steps.findLastIndex(({ operation }) => operation === 'setexeccon')
+  const context = steps[label]?.args[0]
+  if (typeof context === 'string' && context !== '') {
+    throw invalid(name(armed), `${String(steps[armed])} is undone by ${name(label)}, setexeccon: an SELinux transition clears it at execve`)
+  }
+}

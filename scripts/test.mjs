@@ -1,0 +1,65 @@
+// test.mjs [jest's arguments]: runs the suite as the current user and, if that is root, again as an ordinary one.
+// FANCYPROC_PASS=root or user runs one of the two.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { argv, env, execPath, getuid } from 'node:process'
+
+import { asOrdinaryUser } from './ordinary.mjs'
+import { at, bin, Failure, main } from './project.mjs'
+
+const options = argv.slice(2)
+const jest = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules', bin('jest'), ...options]
+
+function asCurrentUser(directory) {
+  const FANCYPROC_REPORT = join(directory, 'report')
+  return spawnSync(execPath, jest, {
+    cwd: at(),
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...env, FANCYPROC_REPORT },
+  })
+}
+
+/** Runs one pass, and reads what test/support/reporter.mjs counted. */
+function pass(name) {
+  console.error(`\n── as ${name === 'root' ? 'root' : 'an ordinary user'} ──`)
+  const directory = mkdtempSync('/tmp/fancyproc-test-')
+  try {
+    const separate = name === 'user' && getuid() === 0
+    const { status } = separate ? asOrdinaryUser(directory, jest) : asCurrentUser(directory)
+    const file = join(directory, 'report')
+    const text = existsSync(file) ? readFileSync(file, 'utf8') : ''
+    const report = text ? JSON.parse(text) : { passed: 0, failed: 0, skipped: [] }
+    if (status !== 0) report.failed ||= 1
+    return { name, ...report }
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+function listSkipped(passes) {
+  const reasons = new Map()
+  for (const { name, skipped } of passes) {
+    for (const test of skipped) {
+      const heading = `${test.reason} (as ${name})`
+      reasons.set(heading, [...(reasons.get(heading) ?? []), test.name])
+    }
+  }
+  for (const [heading, names] of reasons) console.log(`\nskipped: ${heading}\n  ${names.join('\n  ')}`)
+}
+
+await main(() => {
+  const possible = getuid() === 0 ? ['root', 'user'] : ['user']
+  const wanted = possible.filter((name) => name === (env.FANCYPROC_PASS || name))
+  if (wanted.length === 0)
+    throw new Failure(`FANCYPROC_PASS=${env.FANCYPROC_PASS}: here it can be ${possible.join(' or ')}`)
+
+  const passes = wanted.map(pass)
+  listSkipped(passes)
+  const sum = (count) => passes.reduce((total, report) => total + count(report), 0)
+  const failed = sum(({ failed }) => failed)
+  console.log(
+    `\n${sum(({ passed }) => passed)} passed, ${failed} failed, ${sum(({ skipped }) => skipped.length)} skipped`,
+  )
+  return failed > 0 ? 1 : 0
+})
