@@ -93,7 +93,12 @@
       'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
       'cflags_cc': ['-std=c++20', '-fvisibility-inlines-hidden'],
       # nodelete: an addon first loaded in a Worker would be unmapped under our threads when that ends.
-      'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now', '-Wl,-z,noexecstack'],
+      'ldflags': [
+        '-Wl,-z,nodelete',
+        '-Wl,-z,now',
+        '-Wl,-z,noexecstack',
+        '-Wl,--version-script=<(module_root_dir)/native/exports.map',
+      ],
       'actions': [
         {
           'action_name': 'embed',

@@ -42,5 +42,7 @@ for (const [i, { name }] of all.entries()) {
     i === 0 ? '' : `${q(ratio, 0.1)}–${q(ratio, 0.9)}`,
   ])
 }
-console.log(`Linux ${release()}, Node ${process.version}, ${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`)
+console.log(
+  `Linux ${release()}, Node ${process.version}, ${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
+)
 console.log(table.toString())

@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { getSystemErrorMap } from 'node:util'
+import { getSystemErrorMap, inspect } from 'node:util'
 
 const { errno: numbers } = constants
 const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name]))
@@ -94,6 +94,6 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
   if (typeof value === 'function') return `a function`
   if (Array.isArray(value)) return `an array`
-  if (typeof value === 'object' && value !== null) return `an object of ${value.constructor?.name ?? 'no class'}`
+  if (typeof value === 'object' && value !== null) return inspect(value, { depth: 0, breakLength: Infinity })
   return String(value)
 }

@@ -44,12 +44,16 @@ export function whyNoUserNamespace(): string {
   if (readNumber('/proc/sys/kernel/apparmor_restrict_unprivileged_userns') === 1) {
     return 'the sysctl kernel.apparmor_restrict_unprivileged_userns is 1: the program needs an AppArmor profile with `userns,`'
   }
-  if (readNumber('/proc/sys/user/max_user_namespaces') === 0) return 'the sysctl user.max_user_namespaces is 0'
+  if (readNumber('/proc/sys/user/max_user_namespaces') === 0)
+    return 'the sysctl user.max_user_namespaces is 0'
   return 'a seccomp filter or an LSM around this process forbids user namespaces, or it is in a chroot'
 }
 
 function cloneHints(errno: number, options: Checked): string | undefined {
-  const ofCgroup = options.cgroup === undefined ? undefined : cloneHint(errno, typeof options.cgroup === 'string' ? undefined : options.cgroup)
+  const ofCgroup =
+    options.cgroup === undefined
+      ? undefined
+      : cloneHint(errno, typeof options.cgroup === 'string' ? undefined : options.cgroup)
   if (ofCgroup !== undefined) return ofCgroup
   switch (errnoName(errno)) {
     case 'EPERM':
@@ -83,7 +87,9 @@ function interpreterOf(path: string): string | undefined {
     const length = readSync(fd, head, 0, head.length, 0)
     const text = head.toString('latin1', 0, length)
     if (text.startsWith('#!')) return /^#!\s*(\S+)/.exec(text)?.[1]
-    return text.startsWith('\x7fELF') ? /\/[\x21-\x7e]*ld[\x21-\x7e]*\.so[\x21-\x7e]*/.exec(text)?.[0] : undefined
+    return text.startsWith('\x7fELF')
+      ? /\/[\x21-\x7e]*ld[\x21-\x7e]*\.so[\x21-\x7e]*/.exec(text)?.[0]
+      : undefined
   } finally {
     closeSync(fd)
   }
@@ -92,14 +98,17 @@ function interpreterOf(path: string): string | undefined {
 /** Looks where the child looked, if that is where we are. */
 function aboutFile({ file, path, steps }: Checked): string | undefined {
   if (steps.some((step) => movers.has(step.operation))) return undefined
-  const places = file.includes('/') ? [file] : path.split(':').map((directory) => `${directory || '.'}/${file}`)
+  const places = file.includes('/')
+    ? [file]
+    : path.split(':').map((directory) => `${directory || '.'}/${file}`)
   const found = places.find((place) => existsSync(place))
   if (found === undefined) return undefined
   try {
     if (statSync(found).isDirectory()) return `${found} is a directory`
     if ((statSync(found).mode & 0o111) === 0) return `${found} is not executable: chmod +x`
     const interpreter = interpreterOf(found)
-    if (interpreter !== undefined && !existsSync(interpreter)) return `${found} is there, its interpreter ${interpreter} is not`
+    if (interpreter !== undefined && !existsSync(interpreter))
+      return `${found} is there, its interpreter ${interpreter} is not`
   } catch {
     // Not readable for us: nothing to tell.
   }
@@ -140,7 +149,11 @@ function end({ code, status }: SetupFailure): { signal?: NodeJS.Signals; text: s
 }
 
 /** It ended without an errno: somebody killed it, or one of its steps did. */
-function died(failure: SetupFailure, syscall: string, rest: Partial<ConstructorParameters<typeof KernelError>[0]>): KernelError {
+function died(
+  failure: SetupFailure,
+  syscall: string,
+  rest: Partial<ConstructorParameters<typeof KernelError>[0]>,
+): KernelError {
   const { signal, text } = end(failure)
   return new KernelError({
     ...rest,
@@ -170,7 +183,8 @@ export function explain(failure: SetupFailure, options: Checked, said: string | 
   if (phase === PHASE_EXECVE) {
     return new KernelError({ errno, syscall: 'execve', path: options.file, hint: execveHint(errno, options) })
   }
-  const syscall = phase >= 100 ? launchCalls[phase - 100] : phase === PHASE_PROLOGUE ? prologueCalls[index] : 'execveat'
+  const syscall =
+    phase >= 100 ? launchCalls[phase - 100] : phase === PHASE_PROLOGUE ? prologueCalls[index] : 'execveat'
   if (errno === 0) return died(failure, syscall ?? 'clone3', {})
   const hint = phase === PHASE_CLONE3 ? cloneHints(errno, options) : prologueHint(phase, index, errno)
   return new KernelError({ errno, syscall: syscall ?? 'clone3', hint })

@@ -4,7 +4,9 @@ import { native } from './native.ts'
 
 const abandoned = new FinalizationRegistry<{ fd: number; what: string }>(({ fd, what }) => {
   native().close(fd)
-  process.emitWarning(`Closed fd ${String(fd)} (${what}) on garbage collection; close it, or declare it with 'using'.`)
+  process.emitWarning(
+    `Closed fd ${String(fd)} (${what}) on garbage collection; close it, or declare it with 'using'.`,
+  )
 })
 
 /**
@@ -17,7 +19,8 @@ export class Fd {
 
   /** Takes ownership of an open descriptor. */
   constructor(fd: number, what = 'fd') {
-    if (!Number.isInteger(fd) || fd < 0) throw invalid('fd', `expected a descriptor's number, got ${show(fd)}`)
+    if (!Number.isInteger(fd) || fd < 0)
+      throw invalid('fd', `expected a descriptor's number, got ${show(fd)}`)
     this.#fd = fd
     this.#what = what
     abandoned.register(this, { fd, what }, this)
@@ -76,7 +79,10 @@ export function isFdLike(value: unknown): value is FdLike {
 export function fdNumber(value: FdLike, argument: string): number {
   const fd = typeof value === 'number' ? value : value.fd
   if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff) {
-    throw invalid(argument, fd === -1 && typeof value === 'object' ? 'this fd is closed' : `no fd: ${show(fd)}`)
+    throw invalid(
+      argument,
+      fd === -1 && typeof value === 'object' ? 'this fd is closed' : `no fd: ${show(fd)}`,
+    )
   }
   return fd
 }

@@ -33,13 +33,17 @@ export class FlagTable<Name extends string> {
 
   #combine(flags: unknown, argument: string, limit: bigint): bigint {
     if (!Array.isArray(flags)) return this.#one(flags, argument, limit)
-    return flags.reduce<bigint>((all, flag, i) => all | this.#one(flag, `${argument}[${String(i)}]`, limit), 0n)
+    return flags.reduce<bigint>(
+      (all, flag, i) => all | this.#one(flag, `${argument}[${String(i)}]`, limit),
+      0n,
+    )
   }
 
   #one(flag: unknown, argument: string, limit: bigint): bigint {
     if (typeof flag === 'string') {
       const bits = this.#bits.get(flag)
-      if (bits === undefined) throw invalid(argument, `no flag ${show(flag)}; known are ${this.names.join(', ')}`)
+      if (bits === undefined)
+        throw invalid(argument, `no flag ${show(flag)}; known are ${this.names.join(', ')}`)
       return bits
     }
     if (typeof flag !== 'number' && typeof flag !== 'bigint') {
@@ -48,7 +52,8 @@ export class FlagTable<Name extends string> {
     if (typeof flag === 'number' && !Number.isSafeInteger(flag)) {
       throw outOfRange(argument, `${String(flag)} is not an exact integer (a bigint always is)`)
     }
-    if (flag < 0 || flag > limit) throw outOfRange(argument, `expected 0 to 0x${limit.toString(16)}, got ${String(flag)}`)
+    if (flag < 0 || flag > limit)
+      throw outOfRange(argument, `expected 0 to 0x${limit.toString(16)}, got ${String(flag)}`)
     return BigInt(flag)
   }
 

@@ -27,7 +27,11 @@ export function holdMaps(steps: readonly Step[]): Step[] {
 export type RunTool = (file: string, args: string[]) => Promise<{ code: number | null; stderr: string }>
 
 /** Writes the map of a held child: 0, or an errno and what the tool said. */
-export async function writeMap(step: MapStep, pid: number, run: RunTool): Promise<{ errno: number; said?: string }> {
+export async function writeMap(
+  step: MapStep,
+  pid: number,
+  run: RunTool,
+): Promise<{ errno: number; said?: string }> {
   if (capable(step.kind === 'uid' ? CAP_SETUID : CAP_SETGID)) {
     try {
       const lines = step.ranges.map(({ inside, outside, count }) => [inside, outside, count].join(' '))

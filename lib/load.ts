@@ -27,7 +27,9 @@ function explain(root: string, cause: unknown): Error {
   const { platform, arch, version } = process
   const lines = [`fancyproc: no binary for ${platform} ${arch}, Node ${version}`]
   if (platform !== 'linux') {
-    lines.push('It exposes interfaces of the Linux kernel: its types can be used here, its functions only on Linux.')
+    lines.push(
+      'It exposes interfaces of the Linux kernel: its types can be used here, its functions only on Linux.',
+    )
   } else {
     lines.push(
       `  looked in ${join(root, 'prebuilds')}: ${list(join(root, 'prebuilds'))}`,

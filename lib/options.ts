@@ -64,11 +64,14 @@ export function text(value: unknown, argument: string, { empty = false } = {}): 
 export function signalNumber(signal: unknown, argument = 'signal'): number {
   if (typeof signal === 'number' && Number.isInteger(signal) && signal >= 0 && signal <= 64) return signal
   const number = (constants.signals as Record<string, number>)[String(signal)]
-  if (typeof signal !== 'string' || number === undefined) throw invalid(argument, `no signal: ${show(signal)}`)
+  if (typeof signal !== 'string' || number === undefined)
+    throw invalid(argument, `no signal: ${show(signal)}`)
   return number
 }
 
-const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]))
+const signalNames = new Map(
+  Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]),
+)
 
 /** Real-time signals have no name in Node: SIGRTMIN is 34 with glibc and musl's is 35, so they keep their number. */
 export function signalName(number: number): NodeJS.Signals {
@@ -105,7 +108,10 @@ function stdioEntry(entry: unknown, target: number): Source {
   if (entry === 'inherit') return { fd: target }
   if (entry === 'pty') throw invalid(argument, "a pty is for descriptors 0 to 2 together: stdio: 'pty'")
   if (isFdLike(entry)) return { fd: fdNumber(entry, argument) }
-  throw invalid(argument, `expected 'pipe', 'inherit', 'ignore', an fd, or a stream that has one, got ${show(entry)}`)
+  throw invalid(
+    argument,
+    `expected 'pipe', 'inherit', 'ignore', an fd, or a stream that has one, got ${show(entry)}`,
+  )
 }
 
 function stdioSources(stdio: unknown): Source[] {
@@ -114,7 +120,8 @@ function stdioSources(stdio: unknown): Source[] {
   if (stdio === 'pipe' || stdio === 'ignore' || stdio === 'inherit') {
     return [0, 1, 2].map((target) => stdioEntry(stdio, target))
   }
-  if (!Array.isArray(stdio)) throw invalid('stdio', `expected 'pipe', 'inherit', 'ignore', 'pty' or an array, got ${show(stdio)}`)
+  if (!Array.isArray(stdio))
+    throw invalid('stdio', `expected 'pipe', 'inherit', 'ignore', 'pty' or an array, got ${show(stdio)}`)
   if (stdio.length > 512) throw outOfRange('stdio', 'more than 512 descriptors')
   const entries: unknown[] = [...(stdio as unknown[])]
   while (entries.length < 3) entries.push(undefined)
@@ -162,7 +169,8 @@ export function checkOptions(file: unknown, args: unknown, options: unknown): Ch
   text(file, 'file')
   if (!Array.isArray(args)) throw invalid('args', `expected an array of strings, got ${show(args)}`)
   const argv = args.map((arg, i) => text(arg, `args[${String(i)}]`, { empty: true }))
-  if (typeof options !== 'object' || options === null) throw invalid('options', `expected an object, got ${show(options)}`)
+  if (typeof options !== 'object' || options === null)
+    throw invalid('options', `expected an object, got ${show(options)}`)
   checkKeys(options)
   const given = options as SpawnOptions
   const { timeout, signal, detached = false, pty = {} } = given
@@ -173,13 +181,17 @@ export function checkOptions(file: unknown, args: unknown, options: unknown): Ch
     throw invalid('signal', `expected an AbortSignal, got ${show(signal)}`)
   }
   if (typeof detached !== 'boolean') throw invalid('detached', `expected a boolean, got ${show(detached)}`)
-  if (typeof pty !== 'object' || (pty as unknown) === null) throw invalid('pty', `expected an object, got ${show(pty)}`)
+  if (typeof pty !== 'object' || (pty as unknown) === null)
+    throw invalid('pty', `expected an object, got ${show(pty)}`)
   const stdio = stdioSources(given.stdio)
   const env = environment(given.env, stdio[0] === 'pty')
   return {
     file: file as string,
     args: argv,
-    argv: [given.argv0 === undefined ? (file as string) : text(given.argv0, 'argv0', { empty: true }), ...argv],
+    argv: [
+      given.argv0 === undefined ? (file as string) : text(given.argv0, 'argv0', { empty: true }),
+      ...argv,
+    ],
     env,
     path: env.find((pair) => pair.startsWith('PATH='))?.slice(5) ?? '/usr/bin:/bin',
     flags: namespaceFlags(given.namespaces ?? [], 'namespaces'),

@@ -129,14 +129,17 @@ class Encoder {
       const name = `steps[${String(index)}]`
       for (const argument of step.args) {
         if (!(argument instanceof Step)) continue
-        if (!seen.has(argument)) throw invalid(name, `uses the fd of a step that does not come before it: ${String(argument)}`)
+        if (!seen.has(argument))
+          throw invalid(name, `uses the fd of a step that does not come before it: ${String(argument)}`)
         if (!this.#slots.has(argument)) this.#slots.set(argument, this.#slots.size)
       }
       const operation = this.operation(step)
-      if (operation.flags & YIELDS_FD && seen.has(step)) throw invalid(name, `this step already has its place in the list: ${String(step)}`)
+      if (operation.flags & YIELDS_FD && seen.has(step))
+        throw invalid(name, `this step already has its place in the list: ${String(step)}`)
       seen.add(step)
     }
-    if (this.#slots.size > MAX_SLOTS) throw invalid('steps', `more than ${String(MAX_SLOTS)} fds passed on between steps`)
+    if (this.#slots.size > MAX_SLOTS)
+      throw invalid('steps', `more than ${String(MAX_SLOTS)} fds passed on between steps`)
   }
 
   operation(step: Step): Operation {
@@ -160,8 +163,9 @@ class Encoder {
   }
 
   cells(step: Step, at: number): void {
-    for (const [i, kind] of [...this.operation(step).arguments].entries()) {
-      this.#cell(at + OP_SIZE + i * CELL_SIZE, kind, step.args[i] ?? null, step)
+    const kinds = this.operation(step).arguments
+    for (let i = 0; i < kinds.length; i++) {
+      this.#cell(at + OP_SIZE + i * CELL_SIZE, kinds.charAt(i), step.args[i] ?? null, step)
     }
   }
 

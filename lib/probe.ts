@@ -62,7 +62,9 @@ async function attempt(options: SpawnOptions): Promise<Answer> {
 
 async function eachKind(options: (kind: Namespace) => SpawnOptions): Promise<Record<Namespace, Answer>> {
   const answers = await Promise.all(
-    namespaces.map(async (kind) => [kind, { ...(await attempt(options(kind))), since: since[kind] }] as const),
+    namespaces.map(
+      async (kind) => [kind, { ...(await attempt(options(kind))), since: since[kind] }] as const,
+    ),
   )
   return Object.fromEntries(answers) as Record<Namespace, Answer>
 }
@@ -83,13 +85,16 @@ async function probeControllers(): Promise<Record<string, Answer>> {
   const answers: Record<string, Answer> = {}
   for (const controller of new Set([...known, ...there])) {
     const why = there.includes(controller) ? undefined : await cgroups.explain(controller)
-    answers[controller] = why === undefined ? { available: there.includes(controller) } : { available: false, why }
+    answers[controller] =
+      why === undefined ? { available: there.includes(controller) } : { available: false, why }
   }
   return answers
 }
 
 function isAtLeast(kernel: string, wanted: string): boolean {
-  const [a, b] = [kernel, wanted].map((version) => version.split(/[.-]/).map((part) => parseInt(part, 10) || 0))
+  const [a, b] = [kernel, wanted].map((version) =>
+    version.split(/[.-]/).map((part) => parseInt(part, 10) || 0),
+  )
   for (const i of [0, 1, 2]) if ((a?.[i] ?? 0) !== (b?.[i] ?? 0)) return (a?.[i] ?? 0) > (b?.[i] ?? 0)
   return true
 }
@@ -106,7 +111,10 @@ function probeOperations(): Record<string, Answer> {
 function probeSelinux(): Answer {
   if (selinux.enabled()) return { available: true }
   const compiled = readFileSync('/proc/filesystems', 'latin1').includes('selinuxfs')
-  return { available: false, why: compiled ? 'no policy is loaded' : 'not started at boot, or not compiled in' }
+  return {
+    available: false,
+    why: compiled ? 'no policy is loaded' : 'not started at boot, or not compiled in',
+  }
 }
 
 /**

@@ -289,7 +289,8 @@ export class Process extends EventEmitter<ProcessEvents> {
       case EVENT_ERROR: {
         const failure = { phase: v(0), step: v(1), errno: v(2), call: v(3), code: v(4), status: v(5) }
         // A kill() that came in time is an end like any other.
-        if (this.killed && failure.errno === 0) return this.#end(null, signalName(failure.status || SIGKILL), undefined)
+        if (this.killed && failure.errno === 0)
+          return this.#end(null, signalName(failure.status || SIGKILL), undefined)
         if (this.#reason === 'cancelled' && errnoName(failure.errno) === 'ECANCELED') {
           return this.#end(null, 'SIGKILL', undefined)
         }
@@ -326,7 +327,12 @@ export class Process extends EventEmitter<ProcessEvents> {
     )
   }
 
-  #end(code: number | null, signal: NodeJS.Signals | null, usage: Usage | undefined, how: Reason = 'signaled'): void {
+  #end(
+    code: number | null,
+    signal: NodeJS.Signals | null,
+    usage: Usage | undefined,
+    how: Reason = 'signaled',
+  ): void {
     this.exitCode = code
     this.signalCode = signal
     // Whoever exits by himself was not ended by our signal.
@@ -370,7 +376,8 @@ export class Process extends EventEmitter<ProcessEvents> {
       stream.once('close', () => {
         this.#maybeClose()
       })
-      if (stream.readable && stream.listenerCount('readable') === 0 && stream.readableFlowing === null) stream.resume()
+      if (stream.readable && stream.listenerCount('readable') === 0 && stream.readableFlowing === null)
+        stream.resume()
     }
     this.#maybeClose()
   }

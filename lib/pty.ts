@@ -30,7 +30,11 @@ export class Pty extends ReadStream {
   }
 
   // libuv would make writes to a master blocking, and a program that does not read its terminal would stop the event loop.
-  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+  override _write(
+    chunk: Buffer | string,
+    encoding: BufferEncoding,
+    callback: (error?: Error | null) => void,
+  ): void {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
     const attempt = (offset: number): void => {
       if (this.destroyed || this.#hungUp) return callback()
@@ -48,7 +52,9 @@ export class Pty extends ReadStream {
     chunks: { chunk: Buffer | string; encoding: BufferEncoding }[],
     callback: (error?: Error | null) => void,
   ): void {
-    const parts = chunks.map(({ chunk, encoding }) => (typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk))
+    const parts = chunks.map(({ chunk, encoding }) =>
+      typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
+    )
     this._write(Buffer.concat(parts), 'utf8', callback)
   }
 

@@ -21,7 +21,12 @@ export interface RunResult<T = string> extends Exit {
 const DEFAULT_MAX_BUFFER = 1 << 20
 
 /** Reads a stream to its end, or kills at the limit. */
-function collect(child: Process, stream: Readable | null | undefined, name: string, maxBuffer: number): Promise<Buffer> {
+function collect(
+  child: Process,
+  stream: Readable | null | undefined,
+  name: string,
+  maxBuffer: number,
+): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
   if (!stream) return Promise.resolve(Buffer.alloc(0))
@@ -45,7 +50,11 @@ function collect(child: Process, stream: Readable | null | undefined, name: stri
  * spawn(), collecting what it prints: resolves with that and with how it ended, whatever its exit code; rejects when
  * its setup failed or it printed more than `maxBuffer`.
  */
-export function run(file: string, args: readonly string[], options: RunOptions & { encoding: 'buffer' }): Promise<RunResult<Buffer>>
+export function run(
+  file: string,
+  args: readonly string[],
+  options: RunOptions & { encoding: 'buffer' },
+): Promise<RunResult<Buffer>>
 export function run(file: string, args?: readonly string[], options?: RunOptions): Promise<RunResult>
 export async function run(
   file: string,
@@ -56,7 +65,8 @@ export async function run(
   if (!(typeof maxBuffer === 'number' && maxBuffer >= 0)) {
     throw outOfRange('maxBuffer', `expected a number of bytes, got ${show(maxBuffer)}`)
   }
-  if (encoding !== 'buffer' && !Buffer.isEncoding(encoding)) throw invalid('encoding', `no encoding: ${show(encoding)}`)
+  if (encoding !== 'buffer' && !Buffer.isEncoding(encoding))
+    throw invalid('encoding', `no encoding: ${show(encoding)}`)
   if (input !== undefined && typeof input !== 'string' && !(input instanceof Uint8Array)) {
     throw invalid('input', `expected a string or bytes, got ${show(input)}`)
   }

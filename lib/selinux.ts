@@ -40,7 +40,8 @@ function modules(): string | undefined {
 export function requireSelinux(syscall = 'setexeccon', path?: string): void {
   if (enabled()) return
   const on = modules()
-  const hint = on === undefined ? 'SELinux is off on this kernel' : `SELinux is off on this kernel; on are ${on}`
+  const hint =
+    on === undefined ? 'SELinux is off on this kernel' : `SELinux is off on this kernel; on are ${on}`
   throw new KernelError({ errno: constants.errno.EOPNOTSUPP, syscall, path, hint })
 }
 
@@ -61,7 +62,8 @@ function getcon(): string {
  * ENOENT or ESRCH when there is no such process, EACCES when policy forbids (process:getattr). See `man 3 getpidcon`.
  */
 function getpidcon(pid: number): string {
-  if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) throw outOfRange('getpidcon: pid', `no pid: ${show(pid)}`)
+  if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff)
+    throw outOfRange('getpidcon: pid', `no pid: ${show(pid)}`)
   requireSelinux('getpidcon')
   return readLabel(`/proc/${String(pid)}/attr/current`)
 }

@@ -95,7 +95,11 @@ function submit(options: Checked, steps: readonly Step[], stdio: Prepared, cgrou
  */
 export function spawn(file: string, options?: SpawnOptions): Process
 export function spawn(file: string, args: readonly string[], options?: SpawnOptions): Process
-export function spawn(file: string, second: readonly string[] | SpawnOptions = [], third?: SpawnOptions): Process {
+export function spawn(
+  file: string,
+  second: readonly string[] | SpawnOptions = [],
+  third?: SpawnOptions,
+): Process {
   const [args, given] = Array.isArray(second) ? [second, third ?? {}] : [[], second]
   const options = checkOptions(file, args, given)
   checkSteps(options)

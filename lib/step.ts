@@ -64,7 +64,8 @@ export class FdStep extends Step {
 }
 
 function ignoredErrnos(operation: string, names: readonly string[]): number[] {
-  if (!Array.isArray(names) || names.length > 4) throw invalid(`${operation}: ignore`, 'expected up to 4 errno names')
+  if (!Array.isArray(names) || names.length > 4)
+    throw invalid(`${operation}: ignore`, 'expected up to 4 errno names')
   return names.map((name: string) => {
     const number = errnoNumber(name)
     if (number === undefined || number > 255) throw invalid(`${operation}: ignore`, `no errno: ${show(name)}`)
@@ -79,7 +80,9 @@ export function flatten(steps: unknown, argument = 'steps'): Step[] {
   if (!Array.isArray(steps)) throw invalid(argument, `expected an array of steps, got ${show(steps)}`)
   const flat: Step[] = []
   // Not recursive: a list may be long, and nested by a loop.
-  const stack: { list: readonly unknown[]; at: number; name: string }[] = [{ list: steps, at: 0, name: argument }]
+  const stack: { list: readonly unknown[]; at: number; name: string }[] = [
+    { list: steps, at: 0, name: argument },
+  ]
   for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
     if (top.at >= top.list.length) {
       stack.pop()

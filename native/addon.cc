@@ -16,9 +16,13 @@
 
 namespace {
 
-int64_t integer(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Int64Value(); }
+int64_t integer(const Napi::CallbackInfo& info, size_t index) {
+  return info[index].As<Napi::Number>().Int64Value();
+}
 
-Napi::Value number(const Napi::CallbackInfo& info, double value) { return Napi::Number::New(info.Env(), value); }
+Napi::Value number(const Napi::CallbackInfo& info, double value) {
+  return Napi::Number::New(info.Env(), value);
+}
 
 // operations(): [name, arguments, scope, flags, kernel][]
 Napi::Value operations(const Napi::CallbackInfo& info) {

@@ -14,7 +14,14 @@
 #include "unique_fd.h"
 
 // Where a spawn failed before the helper ran; continues fp_phase.
-enum class LaunchPhase { socketpair = 100, memfd_create = 101, clone3 = 102, execveat = 103, thread = 104, cancelled = 105 };
+enum class LaunchPhase {
+  socketpair = 100,
+  memfd_create = 101,
+  clone3 = 102,
+  execveat = 103,
+  thread = 104,
+  cancelled = 105
+};
 
 class Child {
  public:

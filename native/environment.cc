@@ -16,8 +16,8 @@ std::shared_ptr<Environment> Environment::create(Napi::Env env, Napi::Function o
   auto environment = std::make_shared<Environment>();
   environment->env_ = env;
   napi_value name = Napi::String::New(env, "fancyproc");
-  if (napi_create_threadsafe_function(env, on_events, nullptr, name, 0, 1, nullptr, nullptr, environment.get(),
-                                      deliver, &environment->function_) != napi_ok)
+  if (napi_create_threadsafe_function(env, on_events, nullptr, name, 0, 1, nullptr, nullptr,
+                                      environment.get(), deliver, &environment->function_) != napi_ok)
     return nullptr;
   napi_unref_threadsafe_function(env, environment->function_);
   env.SetInstanceData(new Holder{environment});

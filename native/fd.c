@@ -28,7 +28,8 @@ static int next_of_ours(struct fp_context* context, uint32_t first, uint32_t las
 
 long fp_vacate(struct fp_context* context, int number) {
   for (int32_t* fd; (fd = ours_at(context, number)) != NULL;) {
-    long moved = sys3(__NR_fcntl, number, F_DUPFD_CLOEXEC, number >= context->floor ? number + 1 : context->floor);
+    long moved =
+        sys3(__NR_fcntl, number, F_DUPFD_CLOEXEC, number >= context->floor ? number + 1 : context->floor);
     if (moved < 0) return moved;
     *fd = (int32_t)moved;
   }
@@ -68,4 +69,6 @@ FP_PRIMITIVE(dup3) {
   return vacated < 0 ? vacated : sys3(__NR_dup3, source, target, a->value[2]);
 }
 
-FP_PRIMITIVE(send_fd) { return fp_send(context->control, FP_MESSAGE_FD, (int32_t)a->value[1], (int)a->value[0]); }
+FP_PRIMITIVE(send_fd) {
+  return fp_send(context->control, FP_MESSAGE_FD, (int32_t)a->value[1], (int)a->value[0]);
+}

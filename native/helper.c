@@ -202,8 +202,10 @@ __attribute__((noreturn, used)) void helper(const long* stack) {
 }
 
 #if defined(__x86_64__)
-__asm__(".globl _start\n.type _start,@function\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n"
-        "  call helper\n");
+__asm__(
+    ".globl _start\n.type _start,@function\n_start:\n  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n"
+    "  call helper\n");
 #elif defined(__aarch64__)
-__asm__(".globl _start\n.type _start,%function\n_start:\n  mov x29, #0\n  mov x30, #0\n  mov x0, sp\n  bl helper\n");
+__asm__(".globl _start\n.type _start,%function\n_start:\n  mov x29, #0\n  mov x30, #0\n  mov x0, sp\n  bl "
+        "helper\n");
 #endif

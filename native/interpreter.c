@@ -15,8 +15,6 @@ const struct fp_operation fp_operations[] = {
 #undef OP
 const uint32_t fp_operation_count = sizeof fp_operations / sizeof *fp_operations;
 
-typedef long (*primitive)(struct fp_context*, const struct fp_arguments*);
-
 // A switch rather than an array of pointers: the helper needs no relocations and the compiler may inline.
 static long call(uint16_t code, struct fp_context* context, const struct fp_arguments* a) {
   enum {

@@ -31,7 +31,8 @@ FP_INLINE long raise_ambient(void) {
   return 0;
 }
 
-__attribute__((no_stack_protector, no_sanitize("address"), no_sanitize("undefined"))) int fp_launch_child(void* argument) {
+__attribute__((no_stack_protector, no_sanitize("address"), no_sanitize("undefined"))) int
+fp_launch_child(void* argument) {
   struct fp_launch* launch = argument;
   char* const none[] = {NULL};
   if (launch->new_user) {

@@ -11,13 +11,13 @@ extern "C" {
 #endif
 
 struct fp_launch {
-  int helper;             // fd of the helper's image
-  const char* path;       // its path where no memfd may be executed, else NULL
+  int helper;        // fd of the helper's image
+  const char* path;  // its path where no memfd may be executed, else NULL
   char* const* argv;
-  const int32_t* keep;    // fds to pass, CLOEXEC until then
+  const int32_t* keep;  // fds to pass, CLOEXEC until then
   uint32_t keep_count;
-  bool new_user;          // raise ambient capabilities, else the exec drops them
-  int32_t error;          // errno, written by the child
+  bool new_user;  // raise ambient capabilities, else the exec drops them
+  int32_t error;  // errno, written by the child
 };
 
 struct clone_args;

@@ -68,12 +68,11 @@ struct fp_stdio {
 };
 
 enum fp_flags {
-  FP_SETSID = 1 << 0,         // `detached`, or a pty
-  FP_CTTY = 1 << 1,           // fd 0 becomes the controlling terminal
-  FP_NEWUSER = 1 << 2,        // ambient and inheritable capabilities were raised to survive the helper's exec
-  FP_NONDUMPABLE = 1 << 3,    // the plan joins namespaces of others
-  FP_PROCFS = 1 << 4,         // some step writes below /proc/self: open it before the first step
-  FP_KEEP_PDEATHSIG = 1 << 5  // reserved for plans whose caller manages it from the start
+  FP_SETSID = 1 << 0,       // `detached`, or a pty
+  FP_CTTY = 1 << 1,         // fd 0 becomes the controlling terminal
+  FP_NEWUSER = 1 << 2,      // ambient and inheritable capabilities were raised to survive the helper's exec
+  FP_NONDUMPABLE = 1 << 3,  // the plan joins namespaces of others
+  FP_PROCFS = 1 << 4,       // some step writes below /proc/self: open it before the first step
 };
 
 // At FP_STATUS_SIZE in the mapping.

@@ -42,8 +42,6 @@ struct fp_arguments {
     return sys6((number), a->value[0], a->value[1], a->value[2], a->value[3], a->value[4], a->value[5]);     \
   }
 
-enum fp_scope { FP_SCOPE_task, FP_SCOPE_fs, FP_SCOPE_files, FP_SCOPE_process, FP_SCOPE_mm, FP_SCOPE_namespace };
-
 enum fp_op_flags {
   FP_YIELDS_FD = 1 << 0,
   FP_CLEARS_PDEATHSIG = 1 << 1,

@@ -87,7 +87,8 @@ int make_page(Child& child, int control, std::vector<int32_t>& keep) {
 
 void reap(int pidfd) {
   siginfo_t info{};
-  while (waitid(static_cast<idtype_t>(P_PIDFD), pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+  while (waitid(static_cast<idtype_t>(P_PIDFD), pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+    continue;
 }
 
 struct Failure {
@@ -99,7 +100,8 @@ Failure launch(Child& child, void* stack) {
   Child::Request& request = child.request;
   const int floor = reinterpret_cast<const fp_plan*>(request.plan.data())->floor;
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return {LaunchPhase::socketpair, errno};
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    return {LaunchPhase::socketpair, errno};
   child.control.reset(ends[0]);
   UniqueFd theirs(ends[1]);
   if (int error = above(floor, theirs)) return {LaunchPhase::socketpair, -error};
@@ -194,10 +196,13 @@ class Pool {
     pthread_attr_setstacksize(&attributes, 128 * 1024);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, &attributes, [](void* pool) -> void* {
-      static_cast<Pool*>(pool)->run();
-      return nullptr;
-    }, this);
+    int error = pthread_create(
+        &thread, &attributes,
+        [](void* pool) -> void* {
+          static_cast<Pool*>(pool)->run();
+          return nullptr;
+        },
+        this);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_attr_destroy(&attributes);
     if (error == 0) threads_++;

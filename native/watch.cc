@@ -189,10 +189,10 @@ void on_death(Watch* watch) {
     long peak = death.usage.ru_maxrss > own.ru_maxrss ? death.usage.ru_maxrss : 0;
     const rusage& usage = death.usage;
     child.environment->post(child.id, EventKind::exit,
-                            {double(death.info.si_code), double(death.info.si_status), microseconds(usage.ru_utime),
-                             microseconds(usage.ru_stime), double(peak), double(usage.ru_minflt),
-                             double(usage.ru_majflt), double(usage.ru_inblock), double(usage.ru_oublock),
-                             double(usage.ru_nvcsw), double(usage.ru_nivcsw)});
+                            {double(death.info.si_code), double(death.info.si_status),
+                             microseconds(usage.ru_utime), microseconds(usage.ru_stime), double(peak),
+                             double(usage.ru_minflt), double(usage.ru_majflt), double(usage.ru_inblock),
+                             double(usage.ru_oublock), double(usage.ru_nvcsw), double(usage.ru_nivcsw)});
     child.environment->remove(child.id);
   } else {
     child.fail(static_cast<int>(outcome.phase), static_cast<int>(outcome.step), outcome.error,
@@ -254,7 +254,8 @@ int watcher::start() {
   if (watcher.epoll < 0) watcher.epoll = epoll_create1(EPOLL_CLOEXEC);
   if (watcher.wakeup < 0) watcher.wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (watcher.epoll < 0 || watcher.wakeup < 0) return -errno;
-  if (int error = control(EPOLL_CTL_ADD, watcher.wakeup, nullptr); error < 0 && error != -EEXIST) return error;
+  if (int error = control(EPOLL_CTL_ADD, watcher.wakeup, nullptr); error < 0 && error != -EEXIST)
+    return error;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
