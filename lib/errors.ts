@@ -2,7 +2,13 @@ import { constants } from 'node:os'
 import { getSystemErrorMap, inspect } from 'node:util'
 
 const { errno: numbers } = constants
-const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name]))
+// Of two names for one number, the kernel's headers use the other.
+const aliases = ['EWOULDBLOCK', 'ENOTSUP']
+const names = new Map(
+  Object.entries(numbers)
+    .filter(([name]) => !aliases.includes(name))
+    .map(([name, number]) => [number, name]),
+)
 
 /** 'EPERM' for 1; a number that this platform does not name stays one. */
 export function errnoName(errno: number): string {

@@ -11,7 +11,15 @@ const PHASE_EXECVE = 3
 const PHASE_CLONE3 = 102
 
 /** What fails before the helper runs, from 100 on; native/child.h. */
-const launchCalls = ['socketpair', 'memfd_create', 'clone3', 'execveat', 'pthread_create', 'clone3']
+const launchCalls = [
+  'socketpair',
+  'memfd_create',
+  'clone3',
+  'execveat',
+  'pthread_create',
+  'clone3',
+  'recvmsg',
+]
 
 /** In the order of fp_prologue_step in native/plan.h. */
 const prologueCalls = [

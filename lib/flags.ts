@@ -1,8 +1,8 @@
 import { invalid, outOfRange, show } from './errors.ts'
 
 /**
- * A set of flags by the kernel's names for them. It is open: a number stands for bits that have no name here, a bigint
- * where the kernel's type is 64 bits wide.
+ * A set of flags by the kernel's names for them. It is open: a number stands for bits that have no name here,
+ * a bigint where the kernel's type is 64 bits wide.
  */
 export type Flags<Name extends string> = Name | number | bigint | readonly (Name | number | bigint)[]
 

@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { debuglog } from 'node:util'
+import { deferred } from './deferred.ts'
 import { check, errnoName, KernelError } from './errors.ts'
+import { type Exit, type Reason, type Usage, usageOf } from './exit.ts'
 import { Fd } from './fd.ts'
 import {
   EVENT_ERROR,
@@ -17,33 +19,6 @@ import { type Signal, signalName, signalNumber } from './options.ts'
 import { Pty } from './pty.ts'
 
 const debug = debuglog('fancyproc')
-
-/** What the process used, by the names of `process.resourceUsage()`: times in microseconds, sizes in kilobytes. */
-export interface Usage {
-  userCPUTime: number
-  systemCPUTime: number
-  /** Undefined when below this process's own peak: until its first exec a child is charged with that. */
-  maxRSS: number | undefined
-  minorPageFault: number
-  majorPageFault: number
-  fsRead: number
-  fsWrite: number
-  voluntaryContextSwitches: number
-  involuntaryContextSwitches: number
-}
-
-/**
- * Why it ended: it exited; a signal ended it; one that dumped core did; its `timeout` or `signal` did; `kill()` did
- * before it had begun to run its program.
- */
-export type Reason = 'exited' | 'signaled' | 'dumped' | 'timeout' | 'aborted' | 'cancelled'
-
-export interface Exit {
-  code: number | null
-  signal: NodeJS.Signals | null
-  usage: Usage | undefined
-  reason: Reason
-}
 
 /** How a setup failed, as the native side tells it. */
 export interface SetupFailure {
@@ -106,20 +81,6 @@ export const receive: unique symbol = Symbol('receive')
 export const begin: unique symbol = Symbol('begin')
 export const refuse: unique symbol = Symbol('refuse')
 export const stop: unique symbol = Symbol('stop')
-
-function usageOf(v: (i: number) => number): Usage {
-  return {
-    userCPUTime: v(2),
-    systemCPUTime: v(3),
-    maxRSS: v(4) || undefined,
-    minorPageFault: v(5),
-    majorPageFault: v(6),
-    fsRead: v(7),
-    fsWrite: v(8),
-    voluntaryContextSwitches: v(9),
-    involuntaryContextSwitches: v(10),
-  }
-}
 
 /**
  * A process that spawn() started, shaped like Node's `ChildProcess`, and held by a pidfd: a signal never reaches a
@@ -392,22 +353,4 @@ export class Process extends EventEmitter<ProcessEvents> {
       this.emit('close', this.exitCode, this.signalCode)
     })
   }
-}
-
-interface Deferred<T> {
-  promise: Promise<T>
-  resolve: (value: T) => void
-  reject: (error: Error) => void
-}
-
-/** One that nobody awaits is no unhandled rejection. */
-function deferred<T>(): Deferred<T> {
-  let resolve!: (value: T) => void
-  let reject!: (error: Error) => void
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes
-    reject = no
-  })
-  promise.catch(() => undefined)
-  return { promise, resolve, reject }
 }

@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream'
 import { invalid, outOfRange, show } from './errors.ts'
+import type { Exit } from './exit.ts'
 import type { SpawnOptions } from './options.ts'
-import type { Exit, Process } from './process.ts'
+import type { Process } from './process.ts'
 import { spawn } from './spawn.ts'
 
 export interface RunOptions extends SpawnOptions {

@@ -46,7 +46,8 @@ export function requireSelinux(syscall = 'setexeccon', path?: string): void {
 }
 
 /**
- * `int getcon(char **context)`: the context of the calling thread, e.g. `unconfined_u:unconfined_r:unconfined_t:s0`.
+ * `int getcon(char **context)`: the context of the calling thread, e.g.
+ * `unconfined_u:unconfined_r:unconfined_t:s0`.
  *
  * Acts on: the calling thread. Throws a `KernelError`: EOPNOTSUPP where SELinux is off. See `man 3 getcon`.
  */
@@ -58,8 +59,9 @@ function getcon(): string {
 /**
  * `int getpidcon(pid_t pid, char **context)`: the context of a process.
  *
- * Acts on: a process of the pid namespace that /proc shows. Throws a `KernelError`: EOPNOTSUPP where SELinux is off,
- * ENOENT or ESRCH when there is no such process, EACCES when policy forbids (process:getattr). See `man 3 getpidcon`.
+ * Acts on: a process of the pid namespace that /proc shows. Throws a `KernelError`: EOPNOTSUPP where SELinux
+ * is off, ENOENT or ESRCH when there is no such process, EACCES when policy forbids (process:getattr). See
+ * `man 3 getpidcon`.
  */
 function getpidcon(pid: number): string {
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff)

@@ -1,10 +1,11 @@
 /**
  * fancyproc/thread: the primitives that really are the calling thread's own, done now.
  *
- * Node has many threads. What these change stays behind on all others: libuv's pool, where `fs.promises`, callbacks of `fs`
- * and `dns.lookup` run, and other Workers. After `unshare('fs')` and `unshare('mnt')` on the main thread `fs.readFileSync`
- * sees the new mounts, and `fs.promises.readFile` the old ones. A Worker is the place for it; the thread and what it joined
- * are gone when the Worker ends. Workers and child processes that are made by a changed thread start in what it is in.
+ * Node has many threads. What these change stays behind on all others: libuv's pool, where `fs.promises`,
+ * callbacks of `fs` and `dns.lookup` run, and other Workers. After `unshare('fs')` and `unshare('mnt')` on
+ * the main thread `fs.readFileSync` sees the new mounts, and `fs.promises.readFile` the old ones. A Worker is
+ * the place for it; the thread and what it joined are gone when the Worker ends. Workers and child processes
+ * that are made by a changed thread start in what it is in.
  *
  * chdir, chroot, umask, pivot_root, setrlimit and setsid change the whole process, and so are steps only.
  */
@@ -44,82 +45,121 @@ function opening<Args extends readonly unknown[]>(make: (...args: Args) => FdSte
 }
 
 /**
- * `int unshare(int flags)`: new namespaces for this thread. 'user' is EINVAL in Node, which has several threads. 'mnt' stops
- * sharing root and cwd with the other threads, too. 'pid' and 'time' are those of children only: the first child that this
- * process makes from this thread is pid 1 there, and after its end each spawn fails with ENOMEM. Needs CAP_SYS_ADMIN.
+ * `int unshare(int flags)`: new namespaces for this thread. 'user' is EINVAL in Node, which has several
+ * threads. 'mnt' stops sharing root and cwd with the other threads, too. 'pid' and 'time' are those of
+ * children only: the first child that this process makes from this thread is pid 1 there, and after its end
+ * each spawn fails with ENOMEM. Needs CAP_SYS_ADMIN.
  *
  * See `unshare` of fancyproc/steps for errors, and `man 2 unshare`.
  */
 export const unshare = doing(steps.unshare)
 
 /**
- * `int setns(int fd, int nstype)`: this thread joins a namespace. 'user' is EINVAL in Node, and so is 'mnt' until
- * `unshare('fs')` has given the thread a root and cwd of its own. The rest of the process stays where it is, so /proc/self
- * (the main thread's) may show another namespace than /proc/thread-self. Needs CAP_SYS_ADMIN.
+ * `int setns(int fd, int nstype)`: this thread joins a namespace. 'user' is EINVAL in Node, and so is 'mnt'
+ * until `unshare('fs')` has given the thread a root and cwd of its own. The rest of the process stays where
+ * it is, so /proc/self (the main thread's) may show another namespace than /proc/thread-self. Needs
+ * CAP_SYS_ADMIN.
  *
  * See `setns` of fancyproc/steps for errors, and `man 2 setns`.
  */
 export const setns = doing(steps.setns)
 
-/** `mount(2)` in this thread's mount namespace: the host's, unless it was unshared. See `mount` of fancyproc/steps. */
+/**
+ * `mount(2)` in this thread's mount namespace: the host's, unless it was unshared. See `mount` of
+ * fancyproc/steps.
+ */
 export const mount = doing(steps.mount)
 
-/** `mount(source, target, NULL, MS_BIND, NULL)` in this thread's mount namespace. See `bind` of fancyproc/steps. */
+/**
+ * `mount(source, target, NULL, MS_BIND, NULL)` in this thread's mount namespace. See `bind` of
+ * fancyproc/steps.
+ */
 export const bind = doing(steps.bind)
 
-/** `mount(NULL, target, NULL, MS_REMOUNT | flags, data)` in this thread's mount namespace. See `remount` of fancyproc/steps. */
+/**
+ * `mount(NULL, target, NULL, MS_REMOUNT | flags, data)` in this thread's mount namespace. See `remount` of
+ * fancyproc/steps.
+ */
 export const remount = doing(steps.remount)
 
-/** `mount(NULL, target, NULL, MS_PRIVATE, NULL)` in this thread's mount namespace. See `makePrivate` of fancyproc/steps. */
+/**
+ * `mount(NULL, target, NULL, MS_PRIVATE, NULL)` in this thread's mount namespace. See `makePrivate` of
+ * fancyproc/steps.
+ */
 export const makePrivate = doing(steps.makePrivate)
 
-/** `mount(NULL, target, NULL, MS_SLAVE, NULL)` in this thread's mount namespace. See `makeSlave` of fancyproc/steps. */
+/**
+ * `mount(NULL, target, NULL, MS_SLAVE, NULL)` in this thread's mount namespace. See `makeSlave` of
+ * fancyproc/steps.
+ */
 export const makeSlave = doing(steps.makeSlave)
 
-/** `mount(NULL, target, NULL, MS_SHARED, NULL)` in this thread's mount namespace. See `makeShared` of fancyproc/steps. */
+/**
+ * `mount(NULL, target, NULL, MS_SHARED, NULL)` in this thread's mount namespace. See `makeShared` of
+ * fancyproc/steps.
+ */
 export const makeShared = doing(steps.makeShared)
 
-/** `mount(NULL, target, NULL, MS_UNBINDABLE, NULL)` in this thread's mount namespace. See `makeUnbindable` of fancyproc/steps. */
+/**
+ * `mount(NULL, target, NULL, MS_UNBINDABLE, NULL)` in this thread's mount namespace. See `makeUnbindable` of
+ * fancyproc/steps.
+ */
 export const makeUnbindable = doing(steps.makeUnbindable)
 
-/** `umount2(2)` in this thread's mount namespace: the host's, unless it was unshared. See `umount2` of fancyproc/steps. */
+/**
+ * `umount2(2)` in this thread's mount namespace: the host's, unless it was unshared. See `umount2` of
+ * fancyproc/steps.
+ */
 export const umount2 = doing(steps.umount2)
 
-/** `sethostname(2)` in this thread's uts namespace: the host's, unless it was unshared. See `sethostname` of fancyproc/steps. */
+/**
+ * `sethostname(2)` in this thread's uts namespace: the host's, unless it was unshared. See `sethostname` of
+ * fancyproc/steps.
+ */
 export const sethostname = doing(steps.sethostname)
 
-/** `setdomainname(2)` in this thread's uts namespace: the host's, unless it was unshared. See `setdomainname` of fancyproc/steps. */
+/**
+ * `setdomainname(2)` in this thread's uts namespace: the host's, unless it was unshared. See `setdomainname`
+ * of fancyproc/steps.
+ */
 export const setdomainname = doing(steps.setdomainname)
 
 /**
- * The system call setresuid, which changes this thread alone; `process.setuid()` changes all. libuv's pool keeps the old ids,
- * so `fs.promises` works with the old privilege. The process is not dumpable afterwards: its files in /proc are root's.
+ * The system call setresuid, which changes this thread alone; `process.setuid()` changes all. libuv's pool
+ * keeps the old ids, so `fs.promises` works with the old privilege. The process is not dumpable afterwards:
+ * its files in /proc are root's.
  *
  * See `setresuid` of fancyproc/steps for errors, and `man 2 setresuid`.
  */
 export const setresuid = doing(steps.setresuid)
 
-/** The system call setresgid, which changes this thread alone. See `setresuid`, and `setresgid` of fancyproc/steps. */
+/**
+ * The system call setresgid, which changes this thread alone. See `setresuid`, and `setresgid` of
+ * fancyproc/steps.
+ */
 export const setresgid = doing(steps.setresgid)
 
 /** The system call setgroups, which changes this thread alone. See `setgroups` of fancyproc/steps. */
 export const setgroups = doing(steps.setgroups)
 
 /**
- * `prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`: for this thread and what it makes, for good. Spawns are made by threads that are
- * there already, so a child that is to have it needs the step.
+ * `prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`: for this thread and what it makes, for good. Spawns are made by
+ * threads that are there already, so a child that is to have it needs the step.
  *
  * See `setNoNewPrivs` of fancyproc/steps.
  */
 export const setNoNewPrivs = doing(steps.setNoNewPrivs)
 
-/** `prctl(PR_SET_NAME, name)`: this thread's name in /proc/PID/task/TID/comm, up to 15 bytes. See `setName` of fancyproc/steps. */
+/**
+ * `prctl(PR_SET_NAME, name)`: this thread's name in /proc/PID/task/TID/comm, up to 15 bytes. See `setName` of
+ * fancyproc/steps.
+ */
 export const setName = doing(steps.setName)
 
 /**
- * Sets the SELinux context for this thread's next execve: that of `node:child_process`, which forks from the thread that
- * calls it. A spawn of ours is made by another thread and takes no notice: it needs the step. Set, and then not cleared with
- * null, the label meets whoever executes next.
+ * Sets the SELinux context for this thread's next execve: that of `node:child_process`, which forks from the
+ * thread that calls it. A spawn of ours is made by another thread and takes no notice: it needs the step.
+ * Set, and then not cleared with null, the label meets whoever executes next.
  *
  * See `setexeccon` of fancyproc/steps for errors, and `man 3 setexeccon`.
  */
@@ -144,5 +184,8 @@ export const symlink = doing(steps.symlink)
 /** `mknodat(2)` by this thread, in its root, cwd and namespaces. See `mknod` of fancyproc/steps. */
 export const mknod = doing(steps.mknod)
 
-/** `openat(2)`, `write(2)`, `close(2)` by this thread, in its root, cwd and namespaces. See `writeFile` of fancyproc/steps. */
+/**
+ * `openat(2)`, `write(2)`, `close(2)` by this thread, in its root, cwd and namespaces. See `writeFile` of
+ * fancyproc/steps.
+ */
 export const writeFile = doing(steps.writeFile)

@@ -148,6 +148,11 @@ export class Cgroup {
     }
   }
 
+  /** A threaded cgroup can be removed, but not killed: only what has members needs it. */
+  async #killMembers(): Promise<void> {
+    if ((await this.events()).populated) await this.kill()
+  }
+
   /** `oom_kill` of `memory.events`: how many processes the OOM killer took, here and below; undefined without memory. */
   async oomKills(): Promise<number | undefined> {
     try {
@@ -162,7 +167,7 @@ export class Cgroup {
   /** rmdir(2) of it and of all below it, deepest first, once they are empty. Removing twice is no error. */
   async remove(options: RemoveOptions = {}): Promise<void> {
     while (!(await this.#gone())) {
-      if (options.kill) await ignoreGone(this.kill())
+      if (options.kill) await ignoreGone(this.#killMembers())
       await this.empty(options)
       // If not, somebody has come in since, or made a cgroup in it.
       if (await removeTree(this.path)) break

@@ -1,6 +1,6 @@
 // Interface files of a cgroup: names, values, and what their errors mean.
 import { constants, promises as fs } from 'node:fs'
-import { KernelError, type KernelErrorDetails, invalid, show } from '../errors.ts'
+import { errnoName, invalid, KernelError, type KernelErrorDetails, show } from '../errors.ts'
 
 /** What statfs says of a cgroup2 mount. */
 export const CGROUP2_SUPER_MAGIC = 0x63677270
@@ -10,12 +10,14 @@ export type CgroupValue = number | bigint | string
 
 type Hints = Readonly<Record<string, string>>
 
+// Not `instanceof`: an error of node:fs belongs to the main realm, also where this code runs in a vm context.
 function isSystemError(error: unknown): error is NodeJS.ErrnoException & { errno: number } {
-  return error instanceof Error && 'errno' in error && typeof error.errno === 'number'
+  return typeof error === 'object' && error !== null && 'errno' in error && typeof error.errno === 'number'
 }
 
 export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : undefined
 }
 
 const usual: Hints = {
@@ -28,10 +30,11 @@ export function kernelError(
   details: Partial<KernelErrorDetails> = {},
   hints: Hints = {},
 ): unknown {
-  if (!isSystemError(error)) return error
-  const code = error.code ?? ''
+  if (error instanceof KernelError || !isSystemError(error)) return error
+  const errno = Math.abs(error.errno)
+  const code = errnoName(errno)
   return new KernelError({
-    errno: Math.abs(error.errno),
+    errno,
     syscall: error.syscall ?? 'open',
     path: error.path,
     hint: hints[code] ?? usual[code],
@@ -117,6 +120,7 @@ async function fileHints(path: string, file: string, error: unknown, value?: str
       EINVAL: 'a kernel thread can not be moved',
     }
   }
+  if (file === 'cgroup.kill') return { EOPNOTSUPP: 'it is threaded: kill the domain above it' }
   if (file === 'cgroup.subtree_control') {
     return {
       EBUSY: 'this cgroup has processes of its own, or a cgroup below it uses the controller',

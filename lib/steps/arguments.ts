@@ -18,8 +18,8 @@ export class ChildFd {
 }
 
 /**
- * A descriptor by the child's own number for it: 0 to 2, others of `stdio`, or what `dup` has placed there. A mere number
- * in a step is one of the caller's, which the child is given a copy of.
+ * A descriptor by the child's own number for it: 0 to 2, others of `stdio`, or what `dup` has placed there. A
+ * mere number in a step is one of the caller's, which the child is given a copy of.
  */
 export function childFd(number: number): ChildFd {
   return new ChildFd(number)
@@ -45,13 +45,18 @@ export function path(value: unknown, argument: string): string {
   return text(value, argument)
 }
 
-export function optionalText(value: unknown, argument: string, limits?: { empty?: boolean; most?: number }): string | null {
+export function optionalText(
+  value: unknown,
+  argument: string,
+  limits?: { empty?: boolean; most?: number },
+): string | null {
   return value === undefined || value === null ? null : text(value, argument, limits)
 }
 
 export function bytes(value: unknown, argument: string): string | Uint8Array {
   if (value instanceof Uint8Array) return value
-  if (typeof value !== 'string') throw invalid(argument, `expected a string or a Uint8Array, got ${show(value)}`)
+  if (typeof value !== 'string')
+    throw invalid(argument, `expected a string or a Uint8Array, got ${show(value)}`)
   if (toUSVString(value) !== value) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
   return value
 }
@@ -59,7 +64,10 @@ export function bytes(value: unknown, argument: string): string | Uint8Array {
 export function integer(value: unknown, argument: string, least: number, most: number): number {
   if (typeof value !== 'number') throw invalid(argument, `expected a number, got ${show(value)}`)
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw outOfRange(argument, `expected an integer from ${String(least)} to ${String(most)}, got ${String(value)}`)
+    throw outOfRange(
+      argument,
+      `expected an integer from ${String(least)} to ${String(most)}, got ${String(value)}`,
+    )
   }
   return value
 }
@@ -82,7 +90,8 @@ export function id(value: unknown, argument: string): number {
 export function fd(value: unknown, argument: string): FdArgument {
   if (value instanceof FdStep || value instanceof ChildFd) return value
   if (value instanceof Step) throw invalid(argument, `this step gives no fd: ${String(value)}`)
-  if (!isFdLike(value)) throw invalid(argument, `expected an fd, or a step that opens one, got ${show(value)}`)
+  if (!isFdLike(value))
+    throw invalid(argument, `expected an fd, or a step that opens one, got ${show(value)}`)
   fdNumber(value, argument)
   return value
 }
@@ -103,7 +112,11 @@ export function fdTarget(value: unknown, argument: string): number {
 }
 
 /** An object of options without a key that is not known. */
-export function options<Options extends object>(value: unknown, call: string, known: readonly (keyof Options & string)[]): Options {
+export function options<Options extends object>(
+  value: unknown,
+  call: string,
+  known: readonly (keyof Options & string)[],
+): Options {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalid(`${call}: options`, `expected an object, got ${show(value)}`)
   }
@@ -124,6 +137,7 @@ export function named(
 ): number {
   if (typeof value !== 'string') return integer(value, argument, least, most)
   const number = Object.hasOwn(names, value) ? names[value] : undefined
-  if (number === undefined) throw invalid(argument, `no ${show(value)}; known are ${Object.keys(names).join(', ')}`)
+  if (number === undefined)
+    throw invalid(argument, `no ${show(value)}; known are ${Object.keys(names).join(', ')}`)
   return number
 }

@@ -2,14 +2,23 @@
 import { outOfRange } from '../errors.ts'
 import { type Flags, FlagTable } from '../flags.ts'
 import { type FdStep, Step } from '../step.ts'
-import { cell, type ChildFd, childFd, fd as fdArgument, type FdArgument, fdTarget, integer, text } from './arguments.ts'
-import { call, fdName } from './strace.ts'
+import {
+  cell,
+  type ChildFd,
+  childFd,
+  fd as fdArgument,
+  type FdArgument,
+  fdTarget,
+  integer,
+  text,
+} from './arguments.ts'
+import { call, fdName, quote } from './strace.ts'
 
 const EBADF = 'this fd is not open in the child: it has those of stdio, and those that its steps open'
 
 /**
- * `int close(int fd)`: closes a descriptor of the child, by the child's number for it, or the one that a step has opened.
- * Seldom needed: whatever is not one of stdio is closed before the first step or at execve.
+ * `int close(int fd)`: closes a descriptor of the child, by the child's number for it, or the one that a step
+ * has opened. Seldom needed: whatever is not one of stdio is closed before the first step or at execve.
  *
  * Acts on: the child, in a spawn only.
  *
@@ -33,9 +42,9 @@ const closeRangeFlags = new FlagTable<CloseRangeFlag>(
 )
 
 /**
- * `int close_range(unsigned int first, unsigned int last, unsigned int flags)`: closes all descriptors from first to last,
- * which is the highest there can be if left out. Those that later steps need are passed over; the program never sees them.
- * Since Linux 5.9, CLOSE_RANGE_CLOEXEC 5.11.
+ * `int close_range(unsigned int first, unsigned int last, unsigned int flags)`: closes all descriptors from
+ * first to last, which is the highest there can be if left out. Those that later steps need are passed over;
+ * the program never sees them. Since Linux 5.9, CLOSE_RANGE_CLOEXEC 5.11.
  *
  * Acts on: the child, in a spawn only.
  *
@@ -61,9 +70,9 @@ export type DupFlag = 'O_CLOEXEC'
 const dupFlags = new FlagTable<DupFlag>({ O_CLOEXEC: 0x8_0000 }, 'O_???')
 
 /**
- * `int dup3(int oldfd, int newfd, int flags)`: makes newfd the child's number for what oldfd is; what was there is closed.
- * The program sees it, unless 'O_CLOEXEC' is given. Equal numbers are no error: it then only sets or clears the flag.
- * Since Linux 2.6.27.
+ * `int dup3(int oldfd, int newfd, int flags)`: makes newfd the child's number for what oldfd is; what was
+ * there is closed. The program sees it, unless 'O_CLOEXEC' is given. Equal numbers are no error: it then only
+ * sets or clears the flag. Since Linux 2.6.27.
  *
  * Acts on: the child, in a spawn only.
  *
@@ -79,7 +88,9 @@ export function dup(oldfd: FdArgument, newfd: number, flags: Flags<DupFlag> = 0)
   const bits = dupFlags.value(flags, 'dup3: flags')
   return new Step('dup3', [cell(oldfd), newfd, bits], {
     calls: () => [call('dup3', fdName(oldfd), String(newfd), dupFlags.print(bits))],
-    hints: { EBADF: `${EBADF}; or the new number is at or above RLIMIT_NOFILE, which is 1024 unless a step sets it` },
+    hints: {
+      EBADF: `${EBADF}; or the new number is at or above RLIMIT_NOFILE, which is 1024 unless a step sets it`,
+    },
   })
 }
 
@@ -101,8 +112,8 @@ export class SendFdStep extends Step {
 }
 
 /**
- * `ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)` with SCM_RIGHTS: hands a descriptor of the child to the
- * parent, where the process's `fds` has it under this name.
+ * `ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)` with SCM_RIGHTS: hands a descriptor of
+ * the child to the parent, where the process's `fds` has it under this name.
  *
  * Acts on: the child, in a spawn only.
  *
@@ -119,7 +130,7 @@ export function sendFd(name: string, fd: FdArgument): SendFdStep {
   const message = `{msg_control=[{cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[${fdName(fd)}]}]}`
   return new SendFdStep('send_fd', [cell(fd), name], {
     dest: name,
-    calls: () => [call('sendmsg', `<parent> /* ${name} */`, message, 'MSG_NOSIGNAL')],
+    calls: () => [call('sendmsg', `<parent> /* ${quote(name)} */`, message, 'MSG_NOSIGNAL')],
     hints: { EBADF },
   })
 }

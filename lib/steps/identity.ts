@@ -26,8 +26,13 @@ export class MapStep extends Step {
     return this.operation === 'uid_map' ? 'uid' : 'gid'
   }
 
+  get #text(): string {
+    const [text] = this.args
+    return typeof text === 'string' ? text : ''
+  }
+
   get ranges(): readonly IdRange[] {
-    const lines = String(this.args[0]).trimEnd().split('\n')
+    const lines = this.#text.trimEnd().split('\n')
     return lines.map((line) => {
       const [inside = 0, outside = 0, count = 0] = line.split(' ').map(Number)
       return { inside, outside, count }
@@ -36,24 +41,27 @@ export class MapStep extends Step {
 
   /** The same map, written by the parent while the child waits; the number tells it which. */
   heldBy(index: number): MapStep {
-    return new MapStep(this.operation, [this.args[0] ?? null, index], {
+    const text = this.#text
+    return new MapStep(this.operation, [text, index], {
       path: this.path,
       hints: this.hints,
-      calls: () => [call('write', '<openat>', quote(String(this.args[0])), String(String(this.args[0]).length))],
+      calls: () => [call('write', '<openat>', quote(text), String(text.length))],
     })
   }
 }
 
 function checkRanges(value: unknown, name: string): IdRange[] {
   const list: unknown[] = Array.isArray(value) ? value : [value]
-  if (list.length < 1 || list.length > 340) throw outOfRange(`${name}: ranges`, `expected 1 to 340 ranges, got ${String(list.length)}`)
+  if (list.length < 1 || list.length > 340)
+    throw outOfRange(`${name}: ranges`, `expected 1 to 340 ranges, got ${String(list.length)}`)
   const ranges = list.map((item, i) => {
     const argument = Array.isArray(value) ? `${name}: ranges[${String(i)}]` : `${name}: ranges`
     if (typeof item !== 'object' || item === null) {
       throw invalid(argument, `expected {inside, outside, count}, got ${show(item)}`)
     }
     const unknown = Object.keys(item).find((key) => !['inside', 'outside', 'count'].includes(key))
-    if (unknown !== undefined) throw invalid(`${argument}.${unknown}`, 'no such property; known are inside, outside, count')
+    if (unknown !== undefined)
+      throw invalid(`${argument}.${unknown}`, 'no such property; known are inside, outside, count')
     const { inside, outside, count } = item as Partial<IdRange>
     const range = {
       inside: id(inside, `${argument}.inside`),
@@ -61,7 +69,8 @@ function checkRanges(value: unknown, name: string): IdRange[] {
       count: integer(count, `${argument}.count`, 1, 0xffff_ffff),
     }
     for (const side of ['inside', 'outside'] as const) {
-      if (range[side] + range.count > 0xffff_ffff) throw outOfRange(`${argument}.count`, `more ids than there are from ${side} on`)
+      if (range[side] + range.count > 0xffff_ffff)
+        throw outOfRange(`${argument}.count`, `more ids than there are from ${side} on`)
     }
     return range
   })
@@ -79,9 +88,12 @@ function checkRanges(value: unknown, name: string): IdRange[] {
 
 function mapStep(kind: 'uid' | 'gid', ranges: unknown): MapStep {
   const operation = `${kind}_map`
-  const lines = checkRanges(ranges, operation).map(({ inside, outside, count }) => `${[inside, outside, count].join(' ')}\n`)
+  const lines = checkRanges(ranges, operation).map(
+    ({ inside, outside, count }) => `${[inside, outside, count].join(' ')}\n`,
+  )
   const text = lines.join('')
-  if (text.length >= 4096) throw outOfRange(`${operation}: ranges`, 'the kernel takes less than 4096 bytes of map')
+  if (text.length >= 4096)
+    throw outOfRange(`${operation}: ranges`, 'the kernel takes less than 4096 bytes of map')
   const capability = kind === 'uid' ? 'CAP_SETUID' : 'CAP_SETGID'
   const own = kind === 'uid' ? 'its own effective uid' : 'its own effective gid, after setgroupsDeny()'
   return new MapStep(operation, [text, -1], {
@@ -92,18 +104,19 @@ function mapStep(kind: 'uid' | 'gid', ranges: unknown): MapStep {
         `a map is written once; without ${capability} outside the namespace only one id, ${own}, ` +
         `and other ranges by new${kind}map, which /etc/sub${kind} has to allow`,
       EINVAL: 'ranges overlap, or are more than 340 (5 before Linux 4.15)',
-      EACCES: "the process is not dumpable, so its files in /proc are root's: it has changed its uid or joined a namespace",
+      EACCES:
+        "the process is not dumpable, so its files in /proc are root's: it has changed its uid or joined a namespace",
     },
   })
 }
 
 /**
- * Writes /proc/PID/uid_map: which uids the child's user namespace has, and what they are outside. Since Linux 3.8; up to
- * 340 ranges since 4.15.
+ * Writes /proc/PID/uid_map: which uids the child's user namespace has, and what they are outside. Since Linux
+ * 3.8; up to 340 ranges since 4.15.
  *
- * Acts on: the child's user namespace, which it must have been given (`namespaces: ['user']`) or have made; once. An
- * ordinary user may map his own effective uid; more needs CAP_SETUID outside, or newuidmap and a line in /etc/subuid:
- * then it is the parent who writes, while the child waits.
+ * Acts on: the child's user namespace, which it must have been given (`namespaces: ['user']`) or have made;
+ * once. An ordinary user may map his own effective uid; more needs CAP_SETUID outside, or newuidmap and a
+ * line in /etc/subuid: then it is the parent who writes, while the child waits.
  *
  * | errno  | when |
  * |--------|------|
@@ -120,8 +133,8 @@ export function uidMap(ranges: IdRange | readonly IdRange[]): MapStep {
 /**
  * Writes /proc/PID/gid_map: which gids the child's user namespace has. Since Linux 3.8.
  *
- * Acts on: the child's user namespace; once. An ordinary user may map his own effective gid after `setgroupsDeny()`;
- * more needs CAP_SETGID outside, or newgidmap and a line in /etc/subgid.
+ * Acts on: the child's user namespace; once. An ordinary user may map his own effective gid after
+ * `setgroupsDeny()`; more needs CAP_SETGID outside, or newgidmap and a line in /etc/subgid.
  *
  * | errno  | when |
  * |--------|------|
@@ -136,8 +149,9 @@ export function gidMap(ranges: IdRange | readonly IdRange[]): MapStep {
 }
 
 /**
- * Writes "deny" to /proc/self/setgroups: no one in the child's user namespace may call setgroups(2), for good. Who maps his
- * gid without privilege has to do it first, lest he drop a group that denies him access. Since Linux 3.19.
+ * Writes "deny" to /proc/self/setgroups: no one in the child's user namespace may call setgroups(2), for
+ * good. Who maps his gid without privilege has to do it first, lest he drop a group that denies him access.
+ * Since Linux 3.19.
  *
  * Acts on: the child's user namespace. Needs no privilege.
  *
@@ -155,9 +169,15 @@ export function setgroupsDeny(): Step {
   })
 }
 
-/** Maps the caller's own effective ids to root's, or to those given: what an ordinary user may do without help. */
+/**
+ * Maps the caller's own effective ids to root's, or to those given: what an ordinary user may do without
+ * help.
+ */
 export function mapUser(options: { uid?: number; gid?: number } = {}): Step[] {
-  const { uid = 0, gid = 0 } = checkOptions<{ uid?: number; gid?: number }>(options, 'mapUser', ['uid', 'gid'])
+  const { uid = 0, gid = 0 } = checkOptions<{ uid?: number; gid?: number }>(options, 'mapUser', [
+    'uid',
+    'gid',
+  ])
   return [
     setgroupsDeny(),
     uidMap({ inside: id(uid, 'mapUser: uid'), outside: process.geteuid?.() ?? 0, count: 1 }),
@@ -179,7 +199,10 @@ function setres(call_: 'setresuid' | 'setresgid', ids: readonly [unknown, unknow
   const [real, effective, saved] = ids
   const names = [`r${kind}`, `e${kind}`, `s${kind}`]
   // One id stands for all three: that is how one drops privilege for good.
-  const all = effective === undefined && saved === undefined ? [real, real, real] : [real, effective ?? null, saved ?? null]
+  const all =
+    effective === undefined && saved === undefined
+      ? [real, real, real]
+      : [real, effective ?? null, saved ?? null]
   const args = all.map((value, i) => keepOr(value, `${call_}: ${names[i] ?? kind}`))
   return new Step(call_, args, {
     calls: () => [call(call_, ...args.map(idName))],
@@ -191,11 +214,11 @@ function setres(call_: 'setresuid' | 'setresgid', ids: readonly [unknown, unknow
 }
 
 /**
- * `int setresuid(uid_t ruid, uid_t euid, uid_t suid)`: real, effective and saved uid; one argument sets all three, and
- * null (the kernel's -1) keeps what is there. From 0 to another, all capabilities are gone.
+ * `int setresuid(uid_t ruid, uid_t euid, uid_t suid)`: real, effective and saved uid; one argument sets all
+ * three, and null (the kernel's -1) keeps what is there. From 0 to another, all capabilities are gone.
  *
- * Acts on: the child; in `fancyproc/thread` one thread (the C library's function moves all). Needs CAP_SETUID, except
- * among the three that it has.
+ * Acts on: the child; in `fancyproc/thread` one thread (the C library's function moves all). Needs
+ * CAP_SETUID, except among the three that it has.
  *
  * | errno  | when |
  * |--------|------|
@@ -210,9 +233,9 @@ export function setresuid(ruid: IdOrKeep, euid?: IdOrKeep, suid?: IdOrKeep): Ste
 }
 
 /**
- * `int setresgid(gid_t rgid, gid_t egid, gid_t sgid)`: real, effective and saved gid; one argument sets all three, and
- * null (the kernel's -1) keeps what is there. Supplementary groups stay: see `setgroups`. Comes before `setresuid`, which
- * gives up the privilege for it.
+ * `int setresgid(gid_t rgid, gid_t egid, gid_t sgid)`: real, effective and saved gid; one argument sets all
+ * three, and null (the kernel's -1) keeps what is there. Supplementary groups stay: see `setgroups`. Comes
+ * before `setresuid`, which gives up the privilege for it.
  *
  * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SETGID, except among the three that it has.
  *
@@ -228,9 +251,11 @@ export function setresgid(rgid: IdOrKeep, egid?: IdOrKeep, sgid?: IdOrKeep): Ste
 }
 
 /**
- * `int setgroups(size_t size, const gid_t *list)`: the supplementary groups, all replaced; an empty list drops them.
+ * `int setgroups(size_t size, const gid_t *list)`: the supplementary groups, all replaced; an empty list
+ * drops them.
  *
- * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SETGID, and a user namespace that does not deny it.
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SETGID, and a user namespace that does not
+ * deny it.
  *
  * | errno  | when |
  * |--------|------|
@@ -244,9 +269,12 @@ export function setgroups(gids: readonly number[]): Step {
   if (gids.length > 65536) throw outOfRange('setgroups: list', 'more than 65536 groups')
   const list = Uint32Array.from(gids, (gid, i) => id(gid, `setgroups: list[${String(i)}]`))
   return new Step('setgroups', [list], {
-    calls: () => [call('setgroups', String(list.length), list.length === 0 ? 'NULL' : `[${list.join(', ')}]`)],
+    calls: () => [
+      call('setgroups', String(list.length), list.length === 0 ? 'NULL' : `[${list.join(', ')}]`),
+    ],
     hints: {
-      EPERM: 'without CAP_SETGID, or where /proc/self/setgroups says "deny" (as it must when an ordinary user maps his gid)',
+      EPERM:
+        'without CAP_SETGID, or where /proc/self/setgroups says "deny" (as it must when an ordinary user maps his gid)',
       EINVAL: 'a gid of the list has no mapping in the current user namespace',
     },
   })

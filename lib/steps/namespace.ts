@@ -8,7 +8,10 @@ import { call, fdName } from './strace.ts'
 /** The kinds of namespace, by their names in /proc/PID/ns. */
 export type Namespace = 'mnt' | 'uts' | 'ipc' | 'user' | 'pid' | 'net' | 'cgroup' | 'time'
 
-/** What else a task can stop sharing: root, cwd and umask; the table of descriptors; System V semaphore adjustments. */
+/**
+ * What else a task can stop sharing: root, cwd and umask; the table of descriptors; System V semaphore
+ * adjustments.
+ */
 export type Unshareable = 'fs' | 'files' | 'sysvsem'
 
 /** In the order in which strace prints them. */
@@ -27,7 +30,10 @@ const namespaceBits = {
 export const namespaces: readonly Namespace[] = Object.keys(namespaceBits) as Namespace[]
 
 const kinds = new FlagTable<Namespace>(namespaceBits, '')
-const shared = new FlagTable<Namespace | Unshareable>({ ...namespaceBits, fs: 0x200, files: 0x400, sysvsem: 0x4_0000 }, '')
+const shared = new FlagTable<Namespace | Unshareable>(
+  { ...namespaceBits, fs: 0x200, files: 0x400, sysvsem: 0x4_0000 },
+  '',
+)
 
 const cloneFlags = {
   CLONE_NEWTIME: 0x80,
@@ -68,7 +74,7 @@ function setting(file: string): string | undefined {
 }
 
 /** Who on this machine keeps an ordinary user from making a user namespace, as far as one can tell. */
-export function userNamespaceHint(): string {
+export function whyNoUserNamespace(): string {
   if (setting('/proc/sys/user/max_user_namespaces') === '0') return 'the sysctl user.max_user_namespaces is 0'
   if (process.geteuid?.() !== 0) {
     if (setting('/proc/sys/kernel/unprivileged_userns_clone') === '0') {
@@ -88,7 +94,7 @@ function creationHints(flags: number, more: Readonly<Record<string, string>> = {
   const withUser = (flags & namespaceBits.user) !== 0
   return {
     get EPERM() {
-      if (withUser) return userNamespaceHint()
+      if (withUser) return whyNoUserNamespace()
       return "this needs CAP_SYS_ADMIN in the caller's user namespace: as an ordinary user, make a 'user' namespace first"
     },
     EINVAL: withUser
@@ -102,11 +108,12 @@ function creationHints(flags: number, more: Readonly<Record<string, string>> = {
 }
 
 /**
- * `int unshare(int flags)`: new namespaces of these kinds for the calling thread. Of 'pid' and 'time', only for its
- * later children: a `clone()` step has to follow. A new 'mnt' is a copy that still shares mount events with the host,
- * see `makePrivate`. Since Linux 2.6.16, 'user' 3.8, 'cgroup' 4.6, 'time' 5.6.
+ * `int unshare(int flags)`: new namespaces of these kinds for the calling thread. Of 'pid' and 'time', only
+ * for its later children: a `clone()` step has to follow. A new 'mnt' is a copy that still shares mount
+ * events with the host, see `makePrivate`. Since Linux 2.6.16, 'user' 3.8, 'cgroup' 4.6, 'time' 5.6.
  *
- * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SYS_ADMIN, or 'user' in the same list, which needs none.
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SYS_ADMIN, or 'user' in the same list,
+ * which needs none.
  *
  * | errno  | when |
  * |--------|------|
@@ -116,7 +123,9 @@ function creationHints(flags: number, more: Readonly<Record<string, string>> = {
  *
  * See `man 2 unshare`.
  */
-export function unshare(what: Namespaces | Unshareable | readonly (Namespace | Unshareable | number)[]): Step {
+export function unshare(
+  what: Namespaces | Unshareable | readonly (Namespace | Unshareable | number)[],
+): Step {
   const flags = shared.value(what, 'unshare: namespaces')
   return new Step('unshare', [flags], {
     calls: () => [call('unshare', printed.print(flags))],
@@ -125,12 +134,13 @@ export function unshare(what: Namespaces | Unshareable | readonly (Namespace | U
 }
 
 /**
- * `int setns(int fd, int nstype)`: joins an existing namespace, or with a pidfd (Linux 5.8) several of a process at once.
- * With 'pid' and 'time' only later children are in it: a `clone()` step has to follow. `fd` is that of a /proc/PID/ns file,
- * or a pidfd; `kinds` says what to join, and may be left out for the former. Since Linux 3.0.
+ * `int setns(int fd, int nstype)`: joins an existing namespace, or with a pidfd (Linux 5.8) several of a
+ * process at once. With 'pid' and 'time' only later children are in it: a `clone()` step has to follow. `fd`
+ * is that of a /proc/PID/ns file, or a pidfd; `kinds` says what to join, and may be left out for the former.
+ * Since Linux 3.0.
  *
- * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SYS_ADMIN in the namespace's owner and, except for
- * 'user', in its own. A child that joins is not dumpable until it executes its program.
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SYS_ADMIN in the namespace's owner and,
+ * except for 'user', in its own. A child that joins is not dumpable until it executes its program.
  *
  * | errno  | when |
  * |--------|------|
@@ -151,17 +161,18 @@ export function setns(fd: FdArgument, kinds: Namespaces = 0): Step {
       EINVAL:
         "the fd is no namespace of that kind, or is the caller's own user namespace; " +
         "on a thread, 'user' never works and 'mnt' only after unshare('fs')",
-      EPERM: "joining needs CAP_SYS_ADMIN in the namespace's owner: join its 'user' namespace first, or in the same call",
+      EPERM:
+        "joining needs CAP_SYS_ADMIN in the namespace's owner: join its 'user' namespace first, or in the same call",
       ESRCH: 'the process of this pidfd has ended',
     },
   })
 }
 
 /**
- * `long clone3(struct clone_args *args, size_t size)`: the rest of the plan goes on in a new process, in new namespaces if
- * some are named, and the one before ends. Whoever joins or unshares a pid or time namespace needs this to be in it. The
- * new process is our own child (CLONE_PARENT): the handle that spawn() gave is for the last one. Since Linux 5.5 (pidfd and
- * clone3).
+ * `long clone3(struct clone_args *args, size_t size)`: the rest of the plan goes on in a new process, in new
+ * namespaces if some are named, and the one before ends. Whoever joins or unshares a pid or time namespace
+ * needs this to be in it. The new process is our own child (CLONE_PARENT): the handle that spawn() gave is
+ * for the last one. Since Linux 5.5 (pidfd and clone3).
  *
  * Acts on: the child, in a spawn only. Put `setPdeathsig` and `setsid` after it: a new process has no
  * death signal, and leads no session.
@@ -177,9 +188,13 @@ export function setns(fd: FdArgument, kinds: Namespaces = 0): Step {
  */
 export function clone(kinds: Namespaces = []): Step {
   const flags = namespaceFlags(kinds, 'clone: namespaces')
-  const all = BigInt(flags) | BigInt(cloneFlags.CLONE_PIDFD | cloneFlags.CLONE_PARENT | cloneFlags.CLONE_PARENT_SETTID)
+  const all = BigInt(flags) | BigInt(cloneFlags.CLONE_PARENT | cloneFlags.CLONE_PARENT_SETTID)
   return new Step('clone', [flags], {
-    calls: () => [call('clone3', `{flags=${printed.print(all)}, exit_signal=0, stack=NULL, stack_size=0}`, '88')],
-    hints: creationHints(flags, { EINVAL: 'the first process of a pid namespace cannot make a sibling (CLONE_PARENT)' }),
+    calls: () => [
+      call('clone3', `{flags=${printed.print(all)}, exit_signal=0, stack=NULL, stack_size=0}`, '88'),
+    ],
+    hints: creationHints(flags, {
+      EINVAL: 'the first process of a pid namespace cannot make a sibling (CLONE_PARENT)',
+    }),
   })
 }

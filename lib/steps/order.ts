@@ -12,7 +12,8 @@ const NEWUSER = 0x1000_0000
 function forgets({ operation, args }: Step): string | undefined {
   if (operation === 'setresuid' || operation === 'setresgid') return 'the kernel clears it when an id changes'
   if (operation === 'clone') return 'a new process does not inherit it'
-  if (operation === 'setns' && Number(args[1]) & NEWUSER) return 'the kernel clears it when credentials change'
+  if (operation === 'setns' && Number(args[1]) & NEWUSER)
+    return 'the kernel clears it when credentials change'
   return undefined
 }
 
@@ -21,16 +22,23 @@ export function validateOrder(steps: readonly Step[]): void {
   const name = (index: number): string => `steps[${String(index)}]`
   let armed = -1
   for (const [index, step] of steps.entries()) {
-    if (step.operation === 'prctl' && step.args[0] === PR_SET_PDEATHSIG) armed = Number(step.args[1]) === 0 ? -1 : index
+    if (step.operation === 'prctl' && step.args[0] === PR_SET_PDEATHSIG)
+      armed = Number(step.args[1]) === 0 ? -1 : index
     const reason = armed < 0 ? undefined : forgets(step)
     if (reason === undefined) continue
-    throw invalid(name(armed), `${String(steps[armed])} is undone by ${name(index)}, ${step.operation}: ${reason}; put it behind`)
+    throw invalid(
+      name(armed),
+      `${String(steps[armed])} is undone by ${name(index)}, ${step.operation}: ${reason}; put it behind`,
+    )
   }
   if (armed < 0) return
   // The transition happens at execve, so no place in the list would help.
   const label = steps.findLastIndex(({ operation }) => operation === 'setexeccon')
   const context = steps[label]?.args[0]
   if (typeof context === 'string' && context !== '') {
-    throw invalid(name(armed), `${String(steps[armed])} is undone by ${name(label)}, setexeccon: an SELinux transition clears it at execve`)
+    throw invalid(
+      name(armed),
+      `${String(steps[armed])} is undone by ${name(label)}, setexeccon: an SELinux transition clears it at execve`,
+    )
   }
 }

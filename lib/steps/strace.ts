@@ -22,7 +22,9 @@ function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
-/** A string or bytes in quotes; what is neither printable nor ASCII in octal, as short as what follows allows. */
+/**
+ * A string or bytes in quotes; what is neither printable nor ASCII in octal, as short as what follows allows.
+ */
 export function quote(value: string | Uint8Array | null): string {
   if (value === null) return 'NULL'
   const bytes = typeof value === 'string' ? Buffer.from(value) : value

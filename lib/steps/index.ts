@@ -1,0 +1,36 @@
+// fancyproc/steps: kernel operations as plain values, for spawn().
+export { type Call, FdStep, format, Step, type Steps } from '../step.ts'
+export type { Flags } from '../flags.ts'
+export { AT_FDCWD, type ChildFd, childFd, type FdArgument } from './arguments.ts'
+export * from './directory.ts'
+export { close, closeRange, type CloseRangeFlag, dup, type DupFlag, sendFd, type SendFdStep } from './fd.ts'
+export * from './file.ts'
+export {
+  gidMap,
+  type IdOrKeep,
+  type IdRange,
+  type MapStep,
+  mapUser,
+  setgroups,
+  setgroupsDeny,
+  setresgid,
+  setresuid,
+  uidMap,
+} from './identity.ts'
+export * from './mount.ts'
+export {
+  clone,
+  type Namespace,
+  type Namespaces,
+  namespaces,
+  setns,
+  unshare,
+  type Unshareable,
+} from './namespace.ts'
+export { type AtOptions, open, openat2, type OpenFlag, type OpenHow, type ResolveFlag } from './open.ts'
+export * from './process.ts'
+export * from './root.ts'
+export * from './selinux.ts'
+export { sigaction, type SignalName } from './signal.ts'
+export * from './terminal.ts'
+export * from './uts.ts'
