@@ -4,6 +4,7 @@ import { cloneHint } from './cgroups.ts'
 import { errnoName, KernelError } from './errors.ts'
 import { type Checked, signalName } from './options.ts'
 import type { SetupFailure } from './process.ts'
+import { whyNoUserNamespace } from './steps/namespace.ts'
 
 const PHASE_PROLOGUE = 1
 const PHASE_STEPS = 2
@@ -42,19 +43,6 @@ function readNumber(path: string): number | undefined {
   } catch {
     return undefined
   }
-}
-
-/** Which switch of this machine forbids a user namespace. */
-export function whyNoUserNamespace(): string {
-  if (readNumber('/proc/sys/kernel/unprivileged_userns_clone') === 0) {
-    return 'the sysctl kernel.unprivileged_userns_clone is 0: user namespaces are for root alone here'
-  }
-  if (readNumber('/proc/sys/kernel/apparmor_restrict_unprivileged_userns') === 1) {
-    return 'the sysctl kernel.apparmor_restrict_unprivileged_userns is 1: the program needs an AppArmor profile with `userns,`'
-  }
-  if (readNumber('/proc/sys/user/max_user_namespaces') === 0)
-    return 'the sysctl user.max_user_namespaces is 0'
-  return 'a seccomp filter or an LSM around this process forbids user namespaces, or it is in a chroot'
 }
 
 function cloneHints(errno: number, options: Checked): string | undefined {

@@ -48,26 +48,41 @@ export interface Binding {
   close(fd: number): number
 }
 
+type Listener = (rows: Float64Array) => void
+
+/** The binary, and what belongs to it: there may be several of this module, as Jest has them, but one binary. */
 interface Native extends Binding {
   readonly table: ReadonlyMap<string, Operation>
+  /** Each knows its own processes by their ids. */
+  readonly listeners: Listener[]
 }
 
 let loaded: Native | undefined
-let listener: ((rows: Float64Array) => void) | undefined
+let listener: Listener | undefined
 
 /** Loaded at first use: a machine that only needs the types never looks for it. */
 export function native(): Native {
   if (loaded) return loaded
-  const binding = load() as Binding
+  const binding = load() as Binding & Partial<Native>
+  loaded = binding.table ? (binding as Native) : initialize(binding)
+  if (listener) loaded.listeners.push(listener)
+  return loaded
+}
+
+function initialize(binding: Binding): Native {
   const table = new Map<string, Operation>()
   for (const [code, [name, args, scope, flags, kernel]] of binding.operations().entries()) {
     table.set(name, { code, name, arguments: args, scope, flags, kernel })
   }
-  binding.init((rows) => listener?.(rows))
-  loaded = Object.assign(binding, { table })
-  return loaded
+  const listeners: Listener[] = []
+  binding.init((rows) => {
+    for (const listen of listeners) listen(rows)
+  })
+  return Object.assign(binding, { table, listeners })
 }
 
-export function onEvents(listen: (rows: Float64Array) => void): void {
+/** Before the first spawn, once. */
+export function onEvents(listen: Listener): void {
   listener = listen
+  loaded?.listeners.push(listen)
 }

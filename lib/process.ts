@@ -61,19 +61,24 @@ const SIGKILL = 9
 const SIGTERM = 15
 
 const living = new Map<number, Process>()
-let referenced = 0
 
-/** The event loop is kept alive by as many processes as have not ended nor been unref()ed. */
+/** The event loop is kept alive by processes that have not ended nor been unref()ed; the native side counts them. */
 function reference(change: 1 | -1): void {
-  referenced += change
-  if (referenced === 1 && change === 1) native().ref()
-  if (referenced === 0) native().unref()
+  if (change > 0) native().ref()
+  else native().unref()
 }
 
 onEvents((rows) => {
   for (let at = 0; at < rows.length; at += EVENT_LENGTH) {
     const row = rows.subarray(at, at + EVENT_LENGTH)
-    living.get(row[0] ?? -1)?.[receive](row)
+    try {
+      living.get(row[0] ?? -1)?.[receive](row)
+    } catch (error) {
+      // What one listener throws is uncaught, as with any emitter, and keeps nothing from the other processes.
+      process.nextTick(() => {
+        throw error
+      })
+    }
   }
 })
 
@@ -220,17 +225,18 @@ export class Process extends EventEmitter<ProcessEvents> {
 
   /** @internal It will not be started. */
   [refuse](error: Error): void {
+    this.#ref = false
     process.nextTick(() => {
-      this.#ref = false
       this.#fail(error)
     })
   }
 
-  /** @internal Ends it, for a reason that `exited` tells. */
-  [stop](reason: Reason): void {
-    if (this.#ended) return
+  /** @internal Ends it, for a reason that `exited` tells. False when it has ended before. */
+  [stop](reason: Reason): boolean {
+    if (this.#ended) return false
     this.#reason ??= reason
     this.kill()
+    return true
   }
 
   /** @internal */
@@ -250,10 +256,8 @@ export class Process extends EventEmitter<ProcessEvents> {
       case EVENT_ERROR: {
         const failure = { phase: v(0), step: v(1), errno: v(2), call: v(3), code: v(4), status: v(5) }
         // A kill() that came in time is an end like any other.
-        if (this.killed && failure.errno === 0)
+        if (this.killed && (failure.errno === 0 || errnoName(failure.errno) === 'ECANCELED')) {
           return this.#end(null, signalName(failure.status || SIGKILL), undefined)
-        if (this.#reason === 'cancelled' && errnoName(failure.errno) === 'ECANCELED') {
-          return this.#end(null, 'SIGKILL', undefined)
         }
         return this.#fail(this.#init.explain(failure))
       }

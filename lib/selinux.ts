@@ -1,4 +1,4 @@
-// What SELinux says about processes. Labels belong to threads: all of this reads synchronously, on the calling one.
+// What SELinux says about processes. Labels belong to threads: all of this reads on the calling one, at once.
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { KernelError, outOfRange, show } from './errors.ts'

@@ -183,12 +183,14 @@ function limit(child: Process, { timeout, signal }: Checked): void {
   }
   if (signal) {
     const abort = (): void => {
-      child[stop]('aborted')
-      if (child.listenerCount('error') > 0) child.emit('error', abortError(signal))
+      if (child[stop]('aborted') && child.listenerCount('error') > 0) child.emit('error', abortError(signal))
     }
     signal.addEventListener('abort', abort, { once: true })
-    child.once('exit', () => {
-      signal.removeEventListener('abort', abort)
-    })
+    // One whose setup failed has no 'exit'.
+    for (const event of ['exit', 'close'] as const) {
+      child.once(event, () => {
+        signal.removeEventListener('abort', abort)
+      })
+    }
   }
 }

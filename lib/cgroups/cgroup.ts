@@ -98,7 +98,7 @@ export class Cgroup {
 
   /**
    * `cgroup.procs`: moves a process with all its threads here; a spawn into the cgroup is cheaper and has no race.
-   * ESRCH: no such process; EBUSY: controllers are enabled for the cgroups below; EOPNOTSUPP: threaded; EACCES: needs
+   * ESRCH: no such process; EBUSY: controllers are enabled for the cgroups below; EOPNOTSUPP: its type is 'domain invalid'; EACCES: needs
    * write permission on cgroup.procs of the nearest cgroup above both, too.
    */
   async add(process: number | { readonly pid?: number | undefined }): Promise<void> {

@@ -112,7 +112,8 @@ async function fileHints(path: string, file: string, error: unknown, value?: str
     return {
       EBUSY:
         'it has controllers enabled for its children (cgroup.subtree_control), so that it can have no processes itself',
-      EOPNOTSUPP: 'it is threaded, or below a threaded one (cgroup.type), and takes no whole process',
+      EOPNOTSUPP:
+        "its type is 'domain invalid': it is beside or below a threaded one, and not threaded itself",
       EACCES:
         'this needs write permission on cgroup.procs here and in the nearest cgroup above both this one and the process',
       EPERM:

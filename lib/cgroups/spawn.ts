@@ -44,8 +44,9 @@ function refuse(errno: string, path: string, hint: string): KernelError {
 
 /**
  * Throws where clone3 could not, or should not, put a process into this cgroup: one that was removed (ENOENT), of v1
- * or no cgroup at all (EBADF), threaded (EOPNOTSUPP), or frozen (EAGAIN: the kernel would take it, and hold the child
- * and the thread that made it until it is thawed). Full ones, and permissions, are left to the kernel: `cloneHint`.
+ * or no cgroup at all (EBADF), 'domain invalid' (EOPNOTSUPP), threaded (EOPNOTSUPP: the kernel would take it, but then
+ * cgroup.procs and cgroup.kill don't work), or frozen (EAGAIN: the kernel would take it, and hold the child and the
+ * thread that made it until it is thawed). Full ones, and permissions, are left to the kernel: `cloneHint`.
  */
 export function assertSpawnable(cgroup: FdLike): void {
   const directory = `/proc/self/fd/${String(fdNumber(cgroup, 'cgroup'))}`
@@ -71,8 +72,13 @@ export function assertSpawnable(cgroup: FdLike): void {
     if (read('cgroup.controllers') !== undefined) return // the root: always a domain, never frozen
     throw refuse('ENOENT', path, 'this cgroup has been removed')
   }
-  if (type === 'threaded' || type === 'domain invalid') {
-    throw refuse('EOPNOTSUPP', path, `its type is '${type}': only a domain can have a new process`)
+  if (type === 'domain invalid') {
+    throw refuse('EOPNOTSUPP', path, cloneHint(errnoNumber('EOPNOTSUPP') ?? 0) ?? '')
+  }
+  if (type === 'threaded') {
+    const hint =
+      'it is threaded, where processes can be neither listed nor killed: spawn into the domain above it'
+    throw refuse('EOPNOTSUPP', path, hint)
   }
   if (read('cgroup.freeze') === '1' || parseEvents(read('cgroup.events') ?? '').frozen) {
     throw refuse(
@@ -91,7 +97,7 @@ export function cloneHint(errno: number, cgroup?: FdLike): string | undefined {
     case 'EACCES':
       return "this needs write permission on cgroup.procs of the cgroup, and of the nearest one above both it and the caller's own: start the caller inside the delegated subtree"
     case 'EOPNOTSUPP':
-      return 'the cgroup is threaded, or below a threaded one: only a domain can have a new process (cgroup.type)'
+      return "the cgroup's type is 'domain invalid': it is beside or below a threaded one, and not threaded itself"
     case 'EAGAIN':
       return fullHint(cgroup)
     case 'ENOENT':

@@ -128,9 +128,9 @@ export function setNoNewPrivs(): Step {
 
 /**
  * `prctl(PR_SET_PDEATHSIG, signal)`: the program gets this signal when the process that spawned it ends; 0 is
- * none. Without it, a child that has begun its program outlives its parent. It is forgotten when ids change,
- * at an SELinux transition and at the execve of a set-uid program: hence it comes after `clone`, `setresuid`
- * and `setresgid`, and is refused elsewhere.
+ * none. Without it, a child that has begun its program outlives its parent. It is forgotten when ids change and
+ * by a new process, so a list with `setresuid`, `setresgid` or `clone` behind it is refused; and at an SELinux
+ * transition, so one with `setexeccon` is, too. Also forgotten at the execve of a set-uid program.
  *
  * Acts on: the child, in a spawn only. Needs no privilege.
  *

@@ -176,8 +176,8 @@ export function windowSize(fd: FdArgument, columns: number, rows: number): Step 
 
 /**
  * The steps that open a pty of the child's own devpts, make it the controlling terminal and descriptors 0 to
- * 2, and send the master back under the name 'pty'. `tty` then prints its name inside, which a pty from
- * outside cannot have there. Comes after the steps that mount a devpts; not together with `stdio: 'pty'`.
+ * 2, and send the master back: the process has it as `pty` from `'spawn'` on. `tty` then prints its name inside,
+ * which a pty from outside cannot have there. Comes after the steps that mount a devpts, and after `clone`.
  */
 export function openpty(path = '/dev/pts/ptmx'): Step[] {
   const master = open(path, ['O_RDWR', 'O_NOCTTY'])
