@@ -1,5 +1,15 @@
 export { cgroups } from './cgroups.ts'
-export type { Cgroup } from './cgroups.ts'
+export type {
+  Cgroup,
+  CgroupEvents,
+  CgroupFiles,
+  CgroupValue,
+  CreateOptions,
+  RemoveOptions,
+  Swept,
+  SweepOptions,
+  WaitOptions,
+} from './cgroups.ts'
 export { KernelError } from './errors.ts'
 export type { Exit, Reason, Usage } from './exit.ts'
 export { Fd } from './fd.ts'

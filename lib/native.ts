@@ -30,7 +30,7 @@ export const EVENT_LENGTH = 14
 export interface Binding {
   operations(): [string, string, Operation['scope'], number, string][]
   init(onEvents: (rows: Float64Array) => void): number
-  /** An id for the child. A given fd that is not open is replaced by -errno. */
+  /** An id for the child. */
   spawn(plan: Uint8Array, given: Int32Array, flags: number, cgroup: number, setTid: Int32Array): number
   kill(id: number, signal: number): number
   resume(id: number, errno: number): number

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
+import { isatty } from 'node:tty'
 import { debuglog } from 'node:util'
 import { deferred } from './deferred.ts'
 import { check, errnoName, KernelError } from './errors.ts'
@@ -270,10 +271,11 @@ export class Process extends EventEmitter<ProcessEvents> {
   }
 
   #receiveFd(name: string, fd: number): void {
-    if (name === 'pty' && this.#init.columns !== undefined) {
-      native().setWindowSize(fd, this.#init.columns, this.#init.rows ?? 24)
+    if (name === 'pty' && isatty(fd)) {
+      if (this.#init.columns !== undefined)
+        native().setWindowSize(fd, this.#init.columns, this.#init.rows ?? 24)
+      return this.#takePty(new Pty(fd))
     }
-    if (name === 'pty') return this.#takePty(new Pty(fd))
     this.fds[name]?.close()
     this.fds[name] = new Fd(fd, name)
   }
@@ -341,8 +343,11 @@ export class Process extends EventEmitter<ProcessEvents> {
       stream.once('close', () => {
         this.#maybeClose()
       })
-      if (stream.readable && stream.listenerCount('readable') === 0 && stream.readableFlowing === null)
-        stream.resume()
+      // In a later turn than 'exit', so that who awaited `exited` can still read.
+      setImmediate(() => {
+        const unwanted = stream.listenerCount('readable') === 0 && stream.readableFlowing === null
+        if (stream.readable && unwanted) stream.resume()
+      })
     }
     this.#maybeClose()
   }

@@ -72,6 +72,9 @@ export async function run(
     throw invalid('input', `expected a string or bytes, got ${show(input)}`)
   }
   const stdio = rest.stdio ?? [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe']
+  if (input !== undefined && (Array.isArray(stdio) ? (stdio[0] ?? 'pipe') : stdio) !== 'pipe') {
+    throw invalid('input', 'stdio has no pipe for it at 0')
+  }
   const child = spawn(file, args, { ...rest, stdio })
   if (input !== undefined && child.stdin) {
     // A program may end without having read it all.

@@ -1,11 +1,13 @@
+import { fstatSync } from 'node:fs'
 import { debuglog } from 'node:util'
 import { assertSpawnable, openForSpawn } from './cgroups.ts'
-import { errnoName, invalid, KernelError } from './errors.ts'
+import { invalid, KernelError } from './errors.ts'
 import { explain } from './explain.ts'
+import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './identity.ts'
 import { native } from './native.ts'
 import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
-import { CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
+import { AT_FDCWD, CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
 import { begin, Process, refuse, type SetupFailure, stop } from './process.ts'
 import { run } from './run.ts'
 import { requireSelinux } from './selinux.ts'
@@ -50,6 +52,29 @@ function checkSteps(options: Checked): void {
   }
 }
 
+function requireOpen(fd: FdLike, argument: string): void {
+  const number = fdNumber(fd, argument)
+  try {
+    fstatSync(number)
+  } catch {
+    throw invalid(argument, `fd ${String(number)} is not open`)
+  }
+}
+
+/** The caller's fds, before pipes are made: one of these might get the number of a closed one. */
+function checkGiven({ stdio, steps }: Checked): void {
+  for (const [target, source] of stdio.entries()) {
+    if (typeof source === 'object') requireOpen(source, `stdio[${String(target)}]`)
+  }
+  for (const [index, { operation, args }] of steps.entries()) {
+    const kinds = native().table.get(operation)?.arguments ?? ''
+    for (const [i, value] of args.entries()) {
+      const isFd = /f/i.test(kinds[i] ?? '') && isFdLike(value) && value !== AT_FDCWD
+      if (isFd) requireOpen(value, `steps[${String(index)}]`)
+    }
+  }
+}
+
 function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
   const terminal = stdio.pty ? SETSID | CTTY : 0
   return encode({
@@ -64,15 +89,8 @@ function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
 /** Gives the plan to the native side: the child's id, or what kept it from being taken. */
 function submit(options: Checked, steps: readonly Step[], stdio: Prepared, cgroup: number): number | Error {
   const { bytes, given } = plan(options, steps, stdio)
-  const wanted = Int32Array.from(given)
   const result = native().spawn(bytes, given, options.flags, cgroup, options.setTid)
-  if (result >= 0) return result
-  const closed = given.findIndex((fd) => fd < 0)
-  const error = new KernelError({ errno: -result, syscall: closed < 0 ? 'spawn' : 'fcntl' })
-  if (closed < 0 || errnoName(-result) !== 'EBADF') return error
-  const fd = wanted[closed]
-  const target = stdio.placed.find(({ source }) => source === fd)?.target
-  throw invalid(target === undefined ? 'steps' : `stdio[${String(target)}]`, `fd ${String(fd)} is not open`)
+  return result < 0 ? new KernelError({ errno: -result, syscall: 'fcntl' }) : result
 }
 
 /**
@@ -103,6 +121,7 @@ export function spawn(
   const [args, given] = Array.isArray(second) ? [second, third ?? {}] : [[], second]
   const options = checkOptions(file, args, given)
   checkSteps(options)
+  checkGiven(options)
   const cgroup = options.cgroup === undefined ? undefined : openForSpawn(options.cgroup)
   try {
     if (cgroup) assertSpawnable(cgroup.fd)
@@ -153,7 +172,7 @@ function start(options: Checked, cgroup: number): Process {
   // The native side has copies.
   for (const fd of stdio.theirs.splice(0)) native().close(fd)
   if (typeof result === 'number') {
-    debug('%s %o\n%s', file, argv, format(options.steps))
+    if (debug.enabled) debug('%s %j\n%s', file, argv, format(options.steps))
     child[begin](result)
     limit(child, options)
   } else {

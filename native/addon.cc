@@ -47,7 +47,7 @@ Napi::Value init(const Napi::CallbackInfo& info) {
   return number(info, environment == nullptr ? -ENOMEM : 0);
 }
 
-// spawn(plan, given, flags, cgroup, setTid): id. A given fd that is no open one is replaced by -errno.
+// spawn(plan, given, flags, cgroup, setTid): id
 Napi::Value spawn(const Napi::CallbackInfo& info) {
   auto environment = Environment::of(info.Env());
   auto plan = info[0].As<Napi::Uint8Array>();
@@ -62,11 +62,7 @@ Napi::Value spawn(const Napi::CallbackInfo& info) {
   for (size_t i = 0; i < given.ElementLength(); i++) {
     // Above all numbers that the plan names, so that no source is another's target.
     UniqueFd copy(fcntl(given[i], F_DUPFD_CLOEXEC, floor));
-    if (!copy) {
-      int error = errno;
-      given[i] = -error;
-      return number(info, -error);
-    }
+    if (!copy) return number(info, -errno);
     request.given.push_back(std::move(copy));
   }
   if (cgroup >= 0) {

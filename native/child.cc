@@ -8,16 +8,18 @@
 #include <cerrno>
 
 #include "plan.h"
+#include "watch.h"
 
 int Child::kill(int signal) {
   std::lock_guard lock(mutex);
   if (state == State::gone) return -ESRCH;
-  int fd = pidfd.load();
-  if (state == State::queued || fd < 0) {
-    cancelled = true;
+  // Before the program runs there may be, or soon be, another process of this plan: whoever gets hold of it looks here.
+  if (state != State::running) cancelled = true;
+  if (pid == 0) {
+    watcher::wake();
     return 0;
   }
-  return syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0) == 0 ? 0 : -errno;
+  return syscall(SYS_pidfd_send_signal, pidfd.load(), signal, nullptr, 0) == 0 ? 0 : -errno;
 }
 
 int Child::resume(int error) {
@@ -30,9 +32,8 @@ int Child::resume(int error) {
 
 int Child::duplicate_pidfd() {
   std::lock_guard lock(mutex);
-  int fd = pidfd.load();
-  if (state == State::gone || fd < 0) return -ESRCH;
-  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (state == State::gone || pid == 0) return -ESRCH;
+  int copy = fcntl(pidfd.load(), F_DUPFD_CLOEXEC, 3);
   return copy < 0 ? -errno : copy;
 }
 

@@ -20,7 +20,8 @@ enum class LaunchPhase {
   clone3 = 102,
   execveat = 103,
   thread = 104,
-  cancelled = 105
+  cancelled = 105,
+  recvmsg = 106
 };
 
 class Child {
@@ -43,9 +44,10 @@ class Child {
   const std::shared_ptr<Environment> environment;
   Request request;
 
-  // Written by clone3 before the child runs, so that a parked launch can be ended.
+  // Written by clone3 before the child runs, so that a parked launch can be ended. The pid comes last: until then the
+  // pidfd is not installed yet, or is the number of a clone that failed and may by now be another's.
   std::atomic<int> pidfd{-1};
-  pid_t pid = -1;
+  std::atomic<pid_t> pid{0};
   UniqueFd control;  // our end
   UniqueFd page;     // the mapping of status and plan
 
@@ -53,6 +55,8 @@ class Child {
   State state = State::queued;
   bool cancelled = false;
   bool held = false;
+  bool announced = false;  // by a process that a `clone` step made
+  bool lost_fd = false;    // sent to us when we had none to spare
 
   // Any thread: 0 or -errno. Before the launch it only cancels.
   int kill(int signal);

@@ -4,11 +4,9 @@
 #include "primitive.h"
 
 FP_PRIMITIVE(clone) {
-  int pidfd = -1;
   struct fp_status* status = context->status;
   struct clone_args args = {
-      .flags = (uint64_t)a->value[0] | CLONE_PARENT | CLONE_PIDFD | CLONE_PARENT_SETTID,
-      .pidfd = (uint64_t)(uintptr_t)&pidfd,
+      .flags = (uint64_t)a->value[0] | CLONE_PARENT | CLONE_PARENT_SETTID,
       .parent_tid = (uint64_t)(uintptr_t)&status->cloned,
   };
   status->clones++;
@@ -17,10 +15,15 @@ FP_PRIMITIVE(clone) {
     status->clones--;
     return pid;
   }
-  // A new task has no parent-death signal, whatever its maker's was.
-  if (pid == 0) return context->pdeathsig_is_callers ? 0 : fp_arm_pdeathsig(context);
+  if (pid > 0)
+    for (;;) sys1(__NR_exit_group, 0);
 
-  fp_send(context->control, FP_MESSAGE_CLONED, 0, pidfd);
-  sys1(__NR_exit_group, 0);
-  __builtin_unreachable();
+  // It tells of itself, before anything else that it sends and whatever has become of its maker.
+  long self = sys2(__NR_pidfd_open, sys0(__NR_getpid), 0);
+  if (self < 0) return self;
+  long sent = fp_send(context->control, FP_MESSAGE_CLONED, 0, (int)self);
+  sys1(__NR_close, self);
+  if (sent < 0) return sent;
+  // A new task has no parent-death signal, whatever its maker's was.
+  return context->pdeathsig_is_callers ? 0 : fp_arm_pdeathsig(context);
 }

@@ -62,8 +62,13 @@ void Environment::deliver(napi_env env, napi_value on_events, void* context, voi
   napi_call_function(env, receiver, on_events, 1, &rows, nullptr);
 }
 
-void Environment::ref() { napi_ref_threadsafe_function(env_, function_); }
-void Environment::unref() { napi_unref_threadsafe_function(env_, function_); }
+void Environment::ref() {
+  if (referenced_++ == 0) napi_ref_threadsafe_function(env_, function_);
+}
+
+void Environment::unref() {
+  if (--referenced_ == 0) napi_unref_threadsafe_function(env_, function_);
+}
 
 void Environment::add(const std::shared_ptr<Child>& child) {
   std::lock_guard lock(mutex_);

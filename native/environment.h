@@ -31,7 +31,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   // Any thread. False once the environment is gone.
   bool post(uint32_t id, EventKind kind, std::initializer_list<double> values);
 
-  // JavaScript's thread.
+  // JavaScript's thread. As many as have called ref() without unref() keep the event loop alive.
   void ref();
   void unref();
   uint32_t next_id() { return ++last_id_; }
@@ -51,6 +51,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   napi_threadsafe_function function_ = nullptr;
   napi_env env_ = nullptr;
   uint32_t last_id_ = 0;
+  uint32_t referenced_ = 0;
   bool closed_ = false;
 };
 

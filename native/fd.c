@@ -37,6 +37,8 @@ long fp_vacate(struct fp_context* context, int number) {
 }
 
 FP_PRIMITIVE(close) {
+  // Numbers that the caller cannot have meant; without the socket, the parent would take us for dead.
+  if ((int)a->value[0] == context->control || (int)a->value[0] == context->proc) return -EBADF;
   int32_t* ours = ours_at(context, (int)a->value[0]);
   long result = sys1(__NR_close, a->value[0]);
   if (result == 0 && ours != NULL) *ours = -1;

@@ -101,7 +101,7 @@ struct fp_plan {
 // Messages on the control socket (SOCK_SEQPACKET).
 enum fp_message_type {
   FP_MESSAGE_FD = 1,      // helper → addon, SCM_RIGHTS: argument is the index of the name
-  FP_MESSAGE_CLONED = 2,  // helper → addon, SCM_RIGHTS: pidfd of the process that goes on
+  FP_MESSAGE_CLONED = 2,  // helper → addon, SCM_RIGHTS: pidfd of the process that goes on, from itself
   FP_MESSAGE_HELD = 3,    // helper → addon: waits for an answer; argument is the step's index
   FP_MESSAGE_RESUME = 4,  // addon → helper: argument is an errno, 0 to go on
 };

@@ -125,9 +125,10 @@ Failure launch(Child& child, void* stack) {
   arguments.new_user = (request.flags & CLONE_NEWUSER) != 0;
 
   clone_args args{};
-  static_assert(sizeof(child.pidfd) == sizeof(int) && std::atomic<int>::is_always_lock_free);
-  args.flags = request.flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  static_assert(sizeof(child.pidfd) == sizeof(int) && sizeof(child.pid) == sizeof(pid_t));
+  args.flags = request.flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT_SETTID | CLONE_CLEAR_SIGHAND;
   args.pidfd = reinterpret_cast<uintptr_t>(&child.pidfd);
+  args.parent_tid = reinterpret_cast<uintptr_t>(&child.pid);
   args.exit_signal = SIGCHLD;
   args.stack = reinterpret_cast<uintptr_t>(stack);
   args.stack_size = stack_size;
@@ -148,7 +149,6 @@ Failure launch(Child& child, void* stack) {
     child.pidfd = -1;
     return {LaunchPhase::clone3, static_cast<int>(-pid)};
   }
-  child.pid = static_cast<pid_t>(pid);
   if (arguments.error != 0) {
     reap(child.pidfd);
     return {LaunchPhase::execveat, arguments.error};
@@ -175,9 +175,9 @@ class Pool {
     bool again = false;
     for (auto& child : launching_) {
       std::lock_guard child_lock(child->mutex);
-      int pidfd = child->pidfd;
       again = again || child->cancelled;
-      if (child->cancelled && pidfd >= 0) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
+      if (child->cancelled && child->pid != 0)
+        syscall(SYS_pidfd_send_signal, child->pidfd.load(), SIGKILL, nullptr, 0);
     }
     if (queue_.empty()) return again;
     // All are parked, as in a frozen cgroup, when nothing was launched since the last look.

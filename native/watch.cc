@@ -84,20 +84,31 @@ void replace_process(Child& child, int pidfd) {
     std::lock_guard lock(child.mutex);
     leftover->leftover.reset(child.pidfd.exchange(pidfd));
     child.pid = pid_of(pidfd);
+    child.announced = true;
+    // The signal may have found its maker.
+    if (child.cancelled) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
   }
   if (control(EPOLL_CTL_ADD, leftover->leftover.get(), leftover) < 0) delete leftover;
+}
+
+// There was no number left for an fd that was sent to us.
+void lost(Child& child) {
+  child.lost_fd = true;
+  child.kill(SIGKILL);
 }
 
 void on_message(Child& child, const fp_message& message, UniqueFd fd) {
   switch (message.type) {
     case FP_MESSAGE_FD: {
+      if (!fd) return lost(child);
       int raw = fd.release();
       if (!child.environment->post(child.id, EventKind::fd, {double(message.argument), double(raw)}))
         UniqueFd(raw).reset();
       break;
     }
     case FP_MESSAGE_CLONED:
-      if (fd) replace_process(child, fd.release());
+      if (!fd) return lost(child);
+      replace_process(child, fd.release());
       break;
     case FP_MESSAGE_HELD: {
       {
@@ -147,12 +158,24 @@ bool drain(Child& child) {
 
 bool succeeded(const fp_status& status) { return status.phase == FP_PHASE_EXECVE && status.error == 0; }
 
+// Made by a `clone` step, and could not tell us. It has not been reaped, so its pid is still its own.
+void adopt(Child& child, const fp_status& outcome) {
+  if (child.announced || outcome.clones != 1 || outcome.cloned <= 0) return;
+  auto pidfd = static_cast<int>(syscall(SYS_pidfd_open, outcome.cloned, 0));
+  if (pidfd >= 0) return replace_process(child, pidfd);
+  siginfo_t info;
+  kill(outcome.cloned, SIGKILL);
+  waitid(P_PID, static_cast<id_t>(outcome.cloned), &info, WEXITED | __WALL);
+}
+
 void on_control(Watch* watch) {
   Child& child = *watch->child;
   if (drain(child)) return;
   // The end of the socket alone tells nothing: execve, exit and SIGKILL look alike.
   if (pread(child.page.get(), &watch->outcome, sizeof watch->outcome, 0) != sizeof watch->outcome)
     watch->outcome.error = EIO;
+  adopt(child, watch->outcome);
+  if (child.lost_fd) watch->outcome = {static_cast<uint32_t>(LaunchPhase::recvmsg), 0, EMFILE, 0, 0, 0};
   epoll_ctl(state().epoll, EPOLL_CTL_DEL, child.control.get(), nullptr);
   {
     std::lock_guard lock(child.mutex);
@@ -161,6 +184,8 @@ void on_control(Watch* watch) {
     if (succeeded(watch->outcome)) child.state = Child::State::running;
   }
   if (succeeded(watch->outcome)) child.environment->post(child.id, EventKind::spawn, {double(child.pid)});
+  // Whoever has given up the socket without executing his program is not to run it later.
+  if (!succeeded(watch->outcome)) child.kill(SIGKILL);
   watch->of = Watch::Of::process;
   int error = control(EPOLL_CTL_ADD, child.pidfd, watch);
   if (error < 0) {

@@ -104,6 +104,9 @@ export async function explain(controller: string): Promise<string | undefined> {
   return `${controller} is no controller that this kernel was compiled with`
 }
 
+/** Controllers that can tell the threads of one process apart. */
+const threadable: readonly string[] = ['cpu', 'cpuset', 'pids']
+
 /** A cgroup to write into, on the way down. */
 interface Change {
   path: string
@@ -149,14 +152,12 @@ async function assertMayEnable(path: string, controllers: readonly string[]): Pr
     },
   )
   if (type === undefined) return
-  if (type === 'threaded' || type === 'domain invalid') {
-    throw failure(
-      'EOPNOTSUPP',
-      'write',
-      file,
-      `its type is '${type}': controllers for processes need a domain`,
-    )
+  const domainOnly = controllers.filter((name) => !threadable.includes(name))
+  if (type === 'domain invalid' || (type !== 'domain' && domainOnly.length > 0)) {
+    const hint = `its type is '${type}': only ${threadable.join(', ')} can be enabled where threads are spread over cgroups`
+    throw failure('EOPNOTSUPP', 'write', file, hint)
   }
+  if (type !== 'domain') return
   // pids and cpu could be written, and then its children would be 'domain invalid', which can have no process.
   if ((await readWords(path, 'cgroup.procs')).length > 0) {
     const hint =

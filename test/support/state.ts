@@ -51,6 +51,12 @@ function cgroups(directory = facts.cgroupRoot): string[] {
     .flatMap((path) => [...(ours.test(basename(path)) ? [path] : []), ...cgroups(path)])
 }
 
+/** Without the spawners, of which there come to be more when all are busy. */
+function threads(): number {
+  const names = readdirSync('/proc/self/task').map((task) => read(`/proc/self/task/${task}/comm`))
+  return names.filter((name) => name !== 'fancyproc:spawn').length
+}
+
 export interface Leaks {
   fds: Record<string, string>
   threads: number
@@ -63,7 +69,7 @@ export interface Leaks {
 export function leaks(): Leaks {
   return {
     fds: openFiles(),
-    threads: readdirSync('/proc/self/task').length,
+    threads: threads(),
     children: children(),
     mounts: read('/proc/self/mountinfo').split('\n'),
     cgroups: cgroups(),
