@@ -32,6 +32,7 @@ export interface Binding {
   init(onEvents: (rows: Float64Array) => void): number
   /** An id for the child. */
   spawn(plan: Uint8Array, given: Int32Array, flags: number, cgroup: number, setTid: Int32Array): number
+  /** 1 when it cancelled: the program does not run yet. */
   kill(id: number, signal: number): number
   resume(id: number, errno: number): number
   pidfd(id: number): number

@@ -161,11 +161,15 @@ export class Process extends EventEmitter<ProcessEvents> {
   /** A descriptor of the process: pidfd_open(2). Undefined before `'spawn'` and after the end. */
   get pidfd(): Fd | undefined {
     if (this.pid === undefined || this.#ended) return this.#pidfd
-    return (this.#pidfd ??= new Fd(check(native().pidfd(this.#id), 'fcntl'), 'pidfd'))
+    if (this.#pidfd) return this.#pidfd
+    const fd = native().pidfd(this.#id)
+    // It has been reaped, and 'exit' is on its way.
+    if (fd < 0 && errnoName(-fd) === 'ESRCH') return undefined
+    return (this.#pidfd = new Fd(check(fd, 'fcntl'), 'pidfd'))
   }
 
   /**
-   * Sends a signal: pidfd_send_signal(2). Before `'spawn'` any signal cancels; after the end it does nothing.
+   * Sends a signal: pidfd_send_signal(2). Before the program runs any signal cancels; after the end it does nothing.
    * Without an argument it sends what ends the process: SIGTERM, or SIGKILL to the first process of a pid namespace,
    * to which the kernel delivers nothing that it does not handle.
    *
@@ -178,12 +182,10 @@ export class Process extends EventEmitter<ProcessEvents> {
   kill(signal: Signal = this.#init.killSignal ?? (this.#init.init ? SIGKILL : SIGTERM)): boolean {
     const number = signalNumber(signal)
     if (this.#ended || this.#id === 0) return false
-    if (this.pid === undefined) {
-      if (number === 0) return true
-      this.#reason ??= 'cancelled'
-    }
-    const result = native().kill(this.#id, this.pid === undefined ? SIGKILL : number)
-    if (result === 0) {
+    if (this.pid === undefined && number === 0) return true
+    const result = native().kill(this.#id, number)
+    if (result >= 0) {
+      if (result === 1) this.#reason ??= 'cancelled'
       if (number !== 0) this.killed = true
       return true
     }
@@ -308,6 +310,7 @@ export class Process extends EventEmitter<ProcessEvents> {
     this.#finish()
     this.#exited.resolve({ code, signal, usage, reason })
     if (this.pid === undefined) {
+      for (const fd of Object.values(this.fds)) fd.close()
       const error = new Error(`${this.spawnfile} was killed before it ran`)
       this.#spawned.reject(Object.assign(error, { code: 'ABORT_ERR', name: 'AbortError' }))
     }

@@ -1,4 +1,4 @@
-import { write } from 'node:fs'
+import { readSync, write } from 'node:fs'
 import { ReadStream } from 'node:tty'
 import { check, outOfRange, show } from './errors.ts'
 import { native } from './native.ts'
@@ -12,10 +12,21 @@ function side(value: number, argument: string): number {
   return value
 }
 
+function* remaining(fd: number): Generator<Buffer> {
+  const buffer = Buffer.alloc(4096)
+  try {
+    for (;;) yield Buffer.from(buffer.subarray(0, readSync(fd, buffer)))
+  } catch {
+    // EIO
+  }
+}
+
 /** The master's side of a pseudo-terminal: a tty stream, read and written, that ends when the last slave is closed. */
 export class Pty extends ReadStream {
   readonly fd: number
   #hungUp = false
+  #writing = false
+  #whenWritten: (() => void) | undefined
 
   constructor(fd: number) {
     check(native().setNonblocking(fd), 'fcntl')
@@ -38,7 +49,10 @@ export class Pty extends ReadStream {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
     const attempt = (offset: number): void => {
       if (this.destroyed || this.#hungUp) return callback()
+      this.#writing = true
       write(this.fd, bytes, offset, bytes.length - offset, null, (error, written) => {
+        this.#writing = false
+        this.#whenWritten?.()
         if (error?.code === 'EAGAIN') setTimeout(attempt, RETRY_MILLISECONDS, offset)
         else if (error) callback(error.code === 'EIO' || error.code === 'EBADF' ? null : error)
         else if (offset + written < bytes.length) attempt(offset + written)
@@ -61,6 +75,24 @@ export class Pty extends ReadStream {
   // A terminal has no half that could be shut down: Ctrl-D is for the caller to write.
   override _final(callback: (error?: Error | null) => void): void {
     callback()
+  }
+
+  // Another thread writes: before it has, the number must not become another file's.
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const close = (): void => {
+      super._destroy(error, callback)
+    }
+    if (this.#writing) this.#whenWritten = close
+    else close()
+  }
+
+  // libuv takes a hang-up for the end, whatever there is still to be read: the kernel says EIO when that is nothing.
+  override push(chunk: unknown, encoding?: BufferEncoding): boolean {
+    if (chunk === null && !this.#hungUp) {
+      this.#hungUp = true
+      for (const rest of remaining(this.fd)) super.push(rest)
+    }
+    return super.push(chunk, encoding)
   }
 
   // EIO is how a master says that nobody holds the slave any more: an end, not a failure.

@@ -1,6 +1,7 @@
 #include "child.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -10,16 +11,29 @@
 #include "plan.h"
 #include "watch.h"
 
+// The program runs once the helper's end of the socket has gone in its last phase, noticed by the watcher or not.
+bool Child::executed() const {
+  if (state == State::running) return true;
+  if (pid == 0 || state == State::gone) return false;
+  pollfd end{control.get(), 0, 0};
+  fp_status status{};
+  return poll(&end, 1, 0) == 1 && (end.revents & POLLHUP) != 0 &&
+         pread(page.get(), &status, sizeof status, 0) == sizeof status && status.phase == FP_PHASE_EXECVE &&
+         status.error == 0 && status.clones == 0;
+}
+
 int Child::kill(int signal) {
   std::lock_guard lock(mutex);
   if (state == State::gone) return -ESRCH;
+  const bool cancels = !executed();
   // Before the program runs there may be, or soon be, another process of this plan: whoever gets hold of it looks here.
-  if (state != State::running) cancelled = true;
+  if (cancels) cancelled = true;
   if (pid == 0) {
     watcher::wake();
-    return 0;
+    return 1;
   }
-  return syscall(SYS_pidfd_send_signal, pidfd.load(), signal, nullptr, 0) == 0 ? 0 : -errno;
+  int result = static_cast<int>(syscall(SYS_pidfd_send_signal, pidfd.load(), cancels ? SIGKILL : signal, nullptr, 0));
+  return result < 0 ? -errno : cancels;
 }
 
 int Child::resume(int error) {

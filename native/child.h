@@ -58,7 +58,7 @@ class Child {
   bool announced = false;  // by a process that a `clone` step made
   bool lost_fd = false;    // sent to us when we had none to spare
 
-  // Any thread: 0 or -errno. Before the launch it only cancels.
+  // Any thread: 0 or -errno. Before the program runs any signal cancels, and the answer is 1.
   int kill(int signal);
   // Answers a held step: 0 lets it go on, an errno fails it.
   int resume(int error);
@@ -69,6 +69,9 @@ class Child {
 
   // Posts and forgets.
   void fail(int phase, int step, int error, int call, int code, int status);
+
+ private:
+  bool executed() const;
 };
 
 #endif

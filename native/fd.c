@@ -36,9 +36,13 @@ long fp_vacate(struct fp_context* context, int number) {
   return 0;
 }
 
+// Numbers that the caller cannot have meant; without the socket, the parent would take us for dead.
+static bool is_hidden(struct fp_context* context, long fd) {
+  return fd >= 0 && (fd == context->control || fd == context->proc);
+}
+
 FP_PRIMITIVE(close) {
-  // Numbers that the caller cannot have meant; without the socket, the parent would take us for dead.
-  if ((int)a->value[0] == context->control || (int)a->value[0] == context->proc) return -EBADF;
+  if (is_hidden(context, a->value[0])) return -EBADF;
   int32_t* ours = ours_at(context, (int)a->value[0]);
   long result = sys1(__NR_close, a->value[0]);
   if (result == 0 && ours != NULL) *ours = -1;
@@ -63,6 +67,7 @@ FP_PRIMITIVE(close_range) {
 
 FP_PRIMITIVE(dup3) {
   long source = a->value[0], target = a->value[1];
+  if (is_hidden(context, source)) return -EBADF;
   if (source == target) {
     long flags = sys3(__NR_fcntl, source, F_SETFD, a->value[2] & O_CLOEXEC ? FD_CLOEXEC : 0);
     return flags < 0 ? flags : target;
@@ -72,5 +77,6 @@ FP_PRIMITIVE(dup3) {
 }
 
 FP_PRIMITIVE(send_fd) {
+  if (is_hidden(context, a->value[0])) return -EBADF;
   return fp_send(context->control, FP_MESSAGE_FD, (int32_t)a->value[1], (int)a->value[0]);
 }

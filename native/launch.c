@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/prctl.h>
+#include <linux/sched.h>
 
 #include "syscall.h"
 
@@ -35,6 +36,9 @@ __attribute__((no_stack_protector, no_sanitize("address"), no_sanitize("undefine
 fp_launch_child(void* argument) {
   struct fp_launch* launch = argument;
   char* const none[] = {NULL};
+  // Shared until here: a child that is frozen before its first instruction holds nobody's pipe open.
+  long unshared = sys1(__NR_unshare, CLONE_FILES);
+  if (unshared < 0) leave(launch, unshared);
   if (launch->new_user) {
     long raised = raise_ambient();
     if (raised < 0) leave(launch, raised);

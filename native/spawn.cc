@@ -126,7 +126,8 @@ Failure launch(Child& child, void* stack) {
 
   clone_args args{};
   static_assert(sizeof(child.pidfd) == sizeof(int) && sizeof(child.pid) == sizeof(pid_t));
-  args.flags = request.flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT_SETTID | CLONE_CLEAR_SIGHAND;
+  args.flags = request.flags | CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD | CLONE_PARENT_SETTID |
+               CLONE_CLEAR_SIGHAND;
   args.pidfd = reinterpret_cast<uintptr_t>(&child.pidfd);
   args.parent_tid = reinterpret_cast<uintptr_t>(&child.pid);
   args.exit_signal = SIGCHLD;
