@@ -1,6 +1,7 @@
 // What spawn() takes, and its validation: all of it before anything has happened.
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
+import { toUSVString } from 'node:util'
 import type { Cgroup } from './cgroups.ts'
 import { invalid, outOfRange, show } from './errors.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
@@ -14,7 +15,10 @@ export type StdioEntry = 'pipe' | 'inherit' | 'ignore' | FdLike | Readable | Wri
 export type Stdio = 'pipe' | 'inherit' | 'ignore' | 'pty' | readonly StdioEntry[]
 
 export interface SpawnOptions {
-  /** New namespaces of the child, by the kernel's names for them. */
+  /**
+   * New namespaces of the child, by the kernel's names for them. Together with `cgroup`, a 'cgroup' one begins where the
+   * parent is: to begin in the new one, use the step `unshare('cgroup')`.
+   */
   namespaces?: readonly Namespace[]
   /** The cgroup that it is born in (CLONE_INTO_CGROUP): a `Cgroup`, an fd of its directory, or the path. */
   cgroup?: Cgroup | FdLike | string
@@ -58,6 +62,7 @@ export function text(value: unknown, argument: string, { empty = false } = {}): 
   if (typeof value !== 'string') throw invalid(argument, `expected a string, got ${show(value)}`)
   if (value === '' && !empty) throw invalid(argument, 'is empty')
   if (value.includes('\0')) throw invalid(argument, 'holds a NUL byte')
+  if (toUSVString(value) !== value) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
   return value
 }
 
@@ -80,7 +85,8 @@ export function signalName(number: number): NodeJS.Signals {
 
 function environment(env: unknown, pty: boolean): string[] {
   if (env === undefined) return [`PATH=${DEFAULT_PATH}`, ...(pty ? ['TERM=xterm'] : [])]
-  if (typeof env !== 'object' || env === null) throw invalid('env', `expected an object, got ${show(env)}`)
+  if (typeof env !== 'object' || env === null || Array.isArray(env))
+    throw invalid('env', `expected an object, got ${show(env)}`)
   const pairs: string[] = []
   for (const [name, value] of Object.entries(env) as [string, unknown][]) {
     if (value === undefined) continue
@@ -147,6 +153,14 @@ export interface Checked {
   detached: boolean
 }
 
+function checkPty(pty: unknown, isPty: boolean): void {
+  if (typeof pty !== 'object' || pty === null) throw invalid('pty', `expected an object, got ${show(pty)}`)
+  const keys = Object.keys(pty)
+  const unknown = keys.find((key) => key !== 'columns' && key !== 'rows')
+  if (unknown !== undefined) throw invalid(`pty.${unknown}`, 'no such property; known are columns, rows')
+  if (keys.length > 0 && !isPty) throw invalid('pty', "there is none: that takes stdio: 'pty'")
+}
+
 function windowSide(value: unknown, argument: string): number | undefined {
   if (value === undefined) return undefined
   if (!Number.isInteger(value) || Number(value) < 1 || Number(value) > 65535) {
@@ -169,7 +183,7 @@ export function checkOptions(file: unknown, args: unknown, options: unknown): Ch
   text(file, 'file')
   if (!Array.isArray(args)) throw invalid('args', `expected an array of strings, got ${show(args)}`)
   const argv = args.map((arg, i) => text(arg, `args[${String(i)}]`, { empty: true }))
-  if (typeof options !== 'object' || options === null)
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
     throw invalid('options', `expected an object, got ${show(options)}`)
   checkKeys(options)
   const given = options as SpawnOptions
@@ -181,9 +195,8 @@ export function checkOptions(file: unknown, args: unknown, options: unknown): Ch
     throw invalid('signal', `expected an AbortSignal, got ${show(signal)}`)
   }
   if (typeof detached !== 'boolean') throw invalid('detached', `expected a boolean, got ${show(detached)}`)
-  if (typeof pty !== 'object' || (pty as unknown) === null)
-    throw invalid('pty', `expected an object, got ${show(pty)}`)
   const stdio = stdioSources(given.stdio)
+  checkPty(pty, stdio[0] === 'pty')
   const env = environment(given.env, stdio[0] === 'pty')
   return {
     file: file as string,

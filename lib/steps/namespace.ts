@@ -1,5 +1,6 @@
 // unshare(2), setns(2), clone3(2)
 import { readFileSync } from 'node:fs'
+import { invalid } from '../errors.ts'
 import { FlagTable } from '../flags.ts'
 import { Step } from '../step.ts'
 import { cell, fd as fdArgument, type FdArgument } from './arguments.ts'
@@ -29,6 +30,7 @@ const namespaceBits = {
 /** All kinds of namespace. */
 export const namespaces: readonly Namespace[] = Object.keys(namespaceBits) as Namespace[]
 
+const everyKind = Object.values<number>(namespaceBits).reduce((bits, bit) => bits | bit)
 const kinds = new FlagTable<Namespace>(namespaceBits, '')
 const shared = new FlagTable<Namespace | Unshareable>(
   { ...namespaceBits, fs: 0x200, files: 0x400, sysvsem: 0x4_0000 },
@@ -62,7 +64,11 @@ export type Namespaces = Namespace | number | readonly (Namespace | number)[]
 
 /** CLONE_NEW* bits for a list of names. */
 export function namespaceFlags(list: unknown, argument: string): number {
-  return kinds.value(list, argument)
+  const flags = kinds.value(list, argument)
+  const others = flags & ~everyKind
+  // CLONE_FS and its like would share what is ours with the child.
+  if (others !== 0) throw invalid(argument, `no namespace: 0x${(others >>> 0).toString(16)}`)
+  return flags
 }
 
 function setting(file: string): string | undefined {

@@ -1,0 +1,109 @@
+// The whole of "a container": one spawn() of an ordinary process, and what the kernel is told to isolate it by.
+import { readFileSync } from 'node:fs'
+import { type Cgroup, cgroups, KernelError, type Namespace, type Process, spawn, type Stdio } from 'fancyproc'
+import {
+  mapUser,
+  openpty,
+  prctl,
+  setexeccon,
+  sethostname,
+  setNoNewPrivs,
+  setPdeathsig,
+  type Steps,
+  unshare,
+} from 'fancyproc/steps'
+import { enterRoot } from './root.ts'
+import type { Container } from './state.ts'
+import { say } from './table.ts'
+
+export const ordinaryUser = process.geteuid?.() !== 0
+
+/** An ordinary user gets his privileges from a user namespace, in which he is root. */
+export const namespaces: Namespace[] = [
+  ...(ordinaryUser ? ['user' as const] : []),
+  'mnt',
+  'pid',
+  'net',
+  'ipc',
+  'uts',
+]
+
+export interface Start {
+  stdio: Stdio
+  /** The window's size. */
+  pty?: { columns: number; rows: number }
+  /** It ends with us. */
+  attached: boolean
+}
+
+export async function start(
+  container: Container,
+  { stdio, pty, attached }: Start,
+): Promise<{ child: Process; cgroup: Cgroup | undefined }> {
+  const { command, label, hostname, env, tty } = container
+  const cgroup = await ownCgroup(container)
+  if (attached) say(container.notes)
+  try {
+    const [file = '', ...args] = command
+    const child = spawn(file, args, {
+      namespaces,
+      ...(cgroup && { cgroup }),
+      stdio,
+      ...(pty && { pty }),
+      env: { PATH, HOSTNAME: hostname, HOME: '/root', ...(tty && { TERM: 'xterm' }), ...env },
+      steps: [
+        ordinaryUser ? mapUser() : [],
+        // Not at clone: a cgroup namespace begins where its first process is, and that would be our own cgroup.
+        unshare('cgroup'),
+        sethostname(hostname),
+        enterRoot(container),
+        tty ? openpty() : [],
+        dropCapabilities(),
+        setNoNewPrivs(),
+        label === undefined ? [] : setexeccon(label),
+        attached && label === undefined ? setPdeathsig('SIGKILL') : [],
+      ],
+    })
+    return { child, cgroup }
+  } catch (error) {
+    await cgroup?.remove({ kill: true })
+    throw error
+  }
+}
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+// CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, AUDIT_WRITE,
+// SETFCAP: docker's, except MKNOD, which would need a filter of devices beside it.
+const keptCapabilities = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31]
+
+/** What is not in the bounding set is not gained at execve, not even by root. */
+function dropCapabilities(): Steps {
+  const last = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'))
+  const all = Array.from({ length: last + 1 }, (_, capability) => capability)
+  return all
+    .filter((capability) => !keptCapabilities.includes(capability))
+    .map((capability) => prctl('PR_CAPBSET_DROP', capability))
+}
+
+/** Undefined where none may be made, with a note why. */
+async function ownCgroup(container: Container): Promise<Cgroup | undefined> {
+  const { limits, notes } = container
+  // A limit that was asked for is no wish: without it nothing runs.
+  if (Object.keys(limits).length > 0) return newCgroup(container, limits)
+  try {
+    const hasPids = (await cgroups.available()).includes('pids')
+    return await newCgroup(container, hasPids ? { 'pids.max': 2048 } : {})
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    notes.push(`no cgroup of its own: ${error.message}`)
+    return undefined
+  }
+}
+
+/** Detached: it outlives the engine, and its shim removes it. */
+async function newCgroup(container: Container, limits: Record<string, number>): Promise<Cgroup> {
+  const cgroup = await cgroups.create(`fancyproc-${container.id.slice(0, 12)}`, limits, { detached: true })
+  container.cgroup = cgroup.path
+  return cgroup
+}
