@@ -17,7 +17,7 @@ import {
   onEvents,
 } from './native.ts'
 import { type Signal, signalName, signalNumber } from './options.ts'
-import { Pty } from './pty.ts'
+import { over, Pty } from './pty.ts'
 
 const debug = debuglog('fancyproc')
 
@@ -334,6 +334,7 @@ export class Process extends EventEmitter<ProcessEvents> {
 
   #finish(): void {
     this.#ended = true
+    this.#pty?.[over]()
     living.delete(this.#id)
     if (this.#ref) reference(-1)
     this.#ref = false

@@ -5,6 +5,8 @@ import { native } from './native.ts'
 
 const RETRY_MILLISECONDS = 5
 
+export const over: unique symbol = Symbol('over')
+
 function side(value: number, argument: string): number {
   if (!Number.isInteger(value) || value < 1 || value > 65535) {
     throw outOfRange(argument, `expected 1 to 65535, got ${show(value)}`)
@@ -15,7 +17,7 @@ function side(value: number, argument: string): number {
 function* remaining(fd: number): Generator<Buffer> {
   const buffer = Buffer.alloc(4096)
   try {
-    for (;;) yield Buffer.from(buffer.subarray(0, readSync(fd, buffer)))
+    for (let length; (length = readSync(fd, buffer)) > 0;) yield Buffer.from(buffer.subarray(0, length))
   } catch {
     // EIO
   }
@@ -26,7 +28,8 @@ export class Pty extends ReadStream {
   readonly fd: number
   #hungUp = false
   #writing = false
-  #whenWritten: (() => void) | undefined
+  #inUse = true
+  #close: (() => void) | undefined
 
   constructor(fd: number) {
     check(native().setNonblocking(fd), 'fcntl')
@@ -52,7 +55,7 @@ export class Pty extends ReadStream {
       this.#writing = true
       write(this.fd, bytes, offset, bytes.length - offset, null, (error, written) => {
         this.#writing = false
-        this.#whenWritten?.()
+        this.#close?.()
         if (error?.code === 'EAGAIN') setTimeout(attempt, RETRY_MILLISECONDS, offset)
         else if (error) callback(error.code === 'EIO' || error.code === 'EBADF' ? null : error)
         else if (offset + written < bytes.length) attempt(offset + written)
@@ -77,13 +80,21 @@ export class Pty extends ReadStream {
     callback()
   }
 
-  // Another thread writes: before it has, the number must not become another file's.
+  /** @internal The process whose terminal it is has ended. */
+  [over](): void {
+    this.#inUse = false
+    this.#close?.()
+  }
+
+  // While another thread writes, the number must not become another file's. And a program that closes its descriptors
+  // before it exits, as many do, would get a SIGHUP from the closing of the master.
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const close = (): void => {
+    this.#close = () => {
+      if (this.#writing || (this.#hungUp && this.#inUse)) return
+      this.#close = undefined
       super._destroy(error, callback)
     }
-    if (this.#writing) this.#whenWritten = close
-    else close()
+    this.#close()
   }
 
   // libuv takes a hang-up for the end, whatever there is still to be read: the kernel says EIO when that is nothing.

@@ -1,10 +1,10 @@
 // Descriptors of the child: close(2), close_range(2), dup3(2), and sent to the parent.
-import { outOfRange } from '../errors.ts'
+import { invalid, outOfRange, show } from '../errors.ts'
 import { type Flags, FlagTable } from '../flags.ts'
-import { type FdStep, Step } from '../step.ts'
+import { FdStep, Step } from '../step.ts'
 import {
   cell,
-  type ChildFd,
+  ChildFd,
   childFd,
   fd as fdArgument,
   type FdArgument,
@@ -30,7 +30,9 @@ const EBADF = 'this fd is not open in the child: it has those of stdio, and thos
  */
 export function close(fd: number | ChildFd | FdStep): Step {
   const own = typeof fd === 'number' ? childFd(fdTarget(fd, 'close: fd')) : fd
-  fdArgument(own, 'close: fd')
+  if (!(own instanceof ChildFd) && !(own instanceof FdStep)) {
+    throw invalid('close: fd', `expected an fd of the child, or a step that opens one, got ${show(own)}`)
+  }
   return new Step('close', [cell(own)], { calls: () => [call('close', fdName(own))], hints: { EBADF } })
 }
 

@@ -31,7 +31,7 @@ const namespaceBits = {
 export const namespaces: readonly Namespace[] = Object.keys(namespaceBits) as Namespace[]
 
 const everyKind = Object.values<number>(namespaceBits).reduce((bits, bit) => bits | bit)
-const kinds = new FlagTable<Namespace>(namespaceBits, '')
+const kindFlags = new FlagTable<Namespace>(namespaceBits, '')
 const shared = new FlagTable<Namespace | Unshareable>(
   { ...namespaceBits, fs: 0x200, files: 0x400, sysvsem: 0x4_0000 },
   '',
@@ -64,7 +64,7 @@ export type Namespaces = Namespace | number | readonly (Namespace | number)[]
 
 /** CLONE_NEW* bits for a list of names. */
 export function namespaceFlags(list: unknown, argument: string): number {
-  const flags = kinds.value(list, argument)
+  const flags = kindFlags.value(list, argument)
   const others = flags & ~everyKind
   // CLONE_FS and its like would share what is ours with the child.
   if (others !== 0) throw invalid(argument, `no namespace: 0x${(others >>> 0).toString(16)}`)
@@ -79,9 +79,11 @@ function setting(file: string): string | undefined {
   }
 }
 
+const MAX_USER_NAMESPACES = '/proc/sys/user/max_user_namespaces'
+
 /** Who on this machine keeps an ordinary user from making a user namespace, as far as one can tell. */
 export function whyNoUserNamespace(): string {
-  if (setting('/proc/sys/user/max_user_namespaces') === '0') return 'the sysctl user.max_user_namespaces is 0'
+  if (setting(MAX_USER_NAMESPACES) === '0') return 'the sysctl user.max_user_namespaces is 0'
   if (process.geteuid?.() !== 0) {
     if (setting('/proc/sys/kernel/unprivileged_userns_clone') === '0') {
       return 'the sysctl kernel.unprivileged_userns_clone is 0: only root may make user namespaces'
@@ -106,7 +108,10 @@ function creationHints(flags: number, more: Readonly<Record<string, string>> = {
     EINVAL: withUser
       ? 'a user namespace, and CLONE_FS for others, cannot be changed in a process with several threads; or the kernel lacks this kind of namespace'
       : 'the kernel lacks this kind of namespace, or the calling process has several threads',
-    ENOSPC: 'a limit of /proc/sys/user/max_*_namespaces, or of 32 nested user or pid namespaces, is reached',
+    get ENOSPC() {
+      if (withUser && setting(MAX_USER_NAMESPACES) === '0') return whyNoUserNamespace()
+      return 'a limit of /proc/sys/user/max_*_namespaces, or of 32 nested user or pid namespaces, is reached'
+    },
     EUSERS: 'the limit of 32 nested user namespaces is reached',
     ENOMEM: "the first process of the caller's new pid namespace has ended, and no other can be made in it",
     ...more,
@@ -158,9 +163,9 @@ export function unshare(
  *
  * See `man 2 setns`.
  */
-export function setns(fd: FdArgument, kinds: Namespaces = 0): Step {
+export function setns(fd: FdArgument, nstype: Namespaces = 0): Step {
   fdArgument(fd, 'setns: fd')
-  const flags = namespaceFlags(kinds, 'setns: nstype')
+  const flags = kindFlags.value(nstype, 'setns: nstype')
   return new Step('setns', [cell(fd), flags], {
     calls: () => [call('setns', fdName(fd), printedForSetns.print(flags))],
     hints: {

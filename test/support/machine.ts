@@ -137,7 +137,7 @@ export function on(machine: Machine): Declared {
   if (reason === undefined) {
     return {
       test: (name, body, timeout) => {
-        test(name, body, timeout)
+        test(name, body, timeout === undefined ? undefined : patient(timeout))
       },
       describe: (name, body) => {
         describe(name, body)
@@ -158,4 +158,9 @@ export function on(machine: Machine): Declared {
 /** A count for this machine: FANCYPROC_SCALE 0.1 makes a tenth of the work, 10 ten times as much. */
 export function scaled(count: number): number {
   return Math.max(1, Math.round(count * Number(process.env['FANCYPROC_SCALE'] ?? 1)))
+}
+
+/** How long to wait here for what takes `milliseconds` elsewhere: FANCYPROC_SLOWNESS 10 is for a machine ten times slower. */
+export function patient(milliseconds: number): number {
+  return milliseconds * Number(process.env['FANCYPROC_SLOWNESS'] ?? 1)
 }

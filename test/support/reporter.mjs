@@ -15,15 +15,19 @@ export default class Reporter {
   }
 
   onRunComplete(_contexts, { testResults, numPassedTests, numFailedTests, numTotalTestSuites }) {
+    const ran = []
     const skipped = []
     const silent = []
     for (const { testResults: tests, testFilePath } of testResults) {
       const file = relative(this.#root, testFilePath)
       for (const { title, ancestorTitles, status } of tests) {
-        if (status === 'passed' || status === 'failed') continue
         const names = [...ancestorTitles, title]
         const reason = names.map((name) => REASON.exec(name)?.[1]).find(Boolean)
         const name = `${file}: ${names.map((part) => part.replace(REASON, '').trim()).join(' › ')}`
+        if (status === 'passed' || status === 'failed') {
+          ran.push(name)
+          continue
+        }
         if (this.#pattern && !this.#pattern.test(names.join(' '))) continue
         if (reason) skipped.push({ name, reason })
         else silent.push(name)
@@ -37,7 +41,10 @@ export default class Reporter {
     }
     const { FANCYPROC_REPORT } = process.env
     if (FANCYPROC_REPORT) {
-      appendFileSync(FANCYPROC_REPORT, `${JSON.stringify({ passed: numPassedTests, failed, skipped })}\n`)
+      appendFileSync(
+        FANCYPROC_REPORT,
+        `${JSON.stringify({ passed: numPassedTests, failed, ran, skipped })}\n`,
+      )
     }
   }
 

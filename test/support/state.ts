@@ -4,7 +4,7 @@ import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 
-import { facts } from './machine.ts'
+import { facts, patient } from './machine.ts'
 
 /** For what may vanish between the listing and the look. */
 function attempt<T>(look: () => T): T | undefined {
@@ -78,7 +78,7 @@ export function leaks(): Leaks {
 
 /** The state once it equals `before`, or as it is after two seconds: `expect(await settled(before)).toEqual(before)`. */
 export async function settled(before: Leaks, milliseconds = 2000): Promise<Leaks> {
-  const end = Date.now() + milliseconds
+  const end = Date.now() + patient(milliseconds)
   let now = leaks()
   while (!isDeepStrictEqual(now, before) && Date.now() < end) {
     await sleep(10)
