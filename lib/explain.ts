@@ -100,8 +100,11 @@ function aboutFile({ file, path, steps }: Checked): string | undefined {
   const found = places.find((place) => existsSync(place))
   if (found === undefined) return undefined
   try {
-    if (statSync(found).isDirectory()) return `${found} is a directory`
-    if ((statSync(found).mode & 0o111) === 0) return `${found} is not executable: chmod +x`
+    const stat = statSync(found)
+    if (stat.isDirectory()) return `${found} is a directory`
+    // Opening anything else, such as a FIFO, might wait for ever.
+    if (!stat.isFile()) return `${found} is no regular file`
+    if ((stat.mode & 0o111) === 0) return `${found} is not executable: chmod +x`
     const interpreter = interpreterOf(found)
     if (interpreter !== undefined && !existsSync(interpreter))
       return `${found} is there, its interpreter ${interpreter} is not`

@@ -4,6 +4,7 @@ import { errnoNumber } from './errors.ts'
 import { type Step } from './step.ts'
 import { MapStep } from './steps/identity.ts'
 
+const EIO = 5
 const CAP_SETGID = 6
 const CAP_SETUID = 7
 
@@ -20,8 +21,26 @@ function isOwn({ kind, ranges }: MapStep): boolean {
 }
 
 /** The steps with the maps that this side writes held until it has. */
-export function holdMaps(steps: readonly Step[]): Step[] {
-  return steps.map((step, index) => (step instanceof MapStep && !isOwn(step) ? step.heldBy(index) : step))
+export function holdMaps(steps: readonly Step[], newUser: boolean): Step[] {
+  // How many user namespaces below ours: only of the first are we the parent, who may write.
+  let depth = newUser ? 1 : 0
+  let denied = false
+  return steps.map((step, index) => {
+    depth += entersUserNamespace(step)
+    denied ||= step.operation === 'setgroups_deny'
+    if (!(step instanceof MapStep) || depth > 1) return step
+    // Without a privileged writer, one's own gid alone can be mapped only once setgroups is denied.
+    const asChild = isOwn(step) && (step.kind === 'uid' || denied || !capable(CAP_SETGID))
+    return asChild ? step : step.heldBy(index)
+  })
+}
+
+const CLONE_NEWUSER = 0x10000000
+
+function entersUserNamespace({ operation, args }: Step): number {
+  if (operation === 'unshare' || operation === 'clone') return Number(args[0]) & CLONE_NEWUSER ? 1 : 0
+  // Of unknown depth: no parent of it.
+  return operation === 'setns' && (args[1] === 0 || Number(args[1]) & CLONE_NEWUSER) ? 2 : 0
 }
 
 export type RunTool = (file: string, args: string[]) => Promise<{ code: number | null; stderr: string }>
@@ -38,7 +57,7 @@ export async function writeMap(
       writeFileSync(`/proc/${String(pid)}/${step.kind}_map`, `${lines.join('\n')}\n`)
       return { errno: 0 }
     } catch (error) {
-      return { errno: -((error as NodeJS.ErrnoException).errno ?? -5) }
+      return { errno: -((error as NodeJS.ErrnoException).errno ?? -EIO) }
     }
   }
   const tool = step.kind === 'uid' ? 'newuidmap' : 'newgidmap'

@@ -28,7 +28,7 @@ export interface SpawnOptions {
   steps?: readonly Steps[]
   /** As in `child_process.spawn`, or `'pty'`. Descriptors 0 to 2 are pipes, higher ones stream sockets. Default: `'pipe'`. */
   stdio?: Stdio
-  /** Initial size of the pty's window. */
+  /** Initial size of the pty's window; one side alone: 80 columns, 24 rows. */
   pty?: { columns?: number; rows?: number }
   /** All of its environment. Without it: `PATH`, and `TERM` on a pty. */
   env?: Readonly<Record<string, string | undefined>>
@@ -74,6 +74,13 @@ export function signalNumber(signal: unknown, argument = 'signal'): number {
   return number
 }
 
+/** 0 only asks whether the process is there. */
+function killSignal(signal: unknown): number | undefined {
+  if (signal === undefined) return undefined
+  if (signal === 0) throw invalid('killSignal', 'no signal: 0')
+  return signalNumber(signal, 'killSignal')
+}
+
 const signalNames = new Map(
   Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]),
 )
@@ -107,6 +114,12 @@ function checkKeys(options: object): void {
 
 export type Source = 'pipe' | 'ignore' | 'pty' | { fd: number }
 
+/** Node's sockets and pipes keep their descriptor where child_process, too, looks for it. */
+function ofStream(entry: unknown): number | undefined {
+  const handle = (entry as { _handle?: { fd?: unknown } | null } | null)?._handle
+  return typeof handle?.fd === 'number' ? handle.fd : undefined
+}
+
 function stdioEntry(entry: unknown, target: number): Source {
   const argument = `stdio[${String(target)}]`
   if (entry === undefined || entry === null) return target < 3 ? 'pipe' : 'ignore'
@@ -114,6 +127,8 @@ function stdioEntry(entry: unknown, target: number): Source {
   if (entry === 'inherit') return { fd: target }
   if (entry === 'pty') throw invalid(argument, "a pty is for descriptors 0 to 2 together: stdio: 'pty'")
   if (isFdLike(entry)) return { fd: fdNumber(entry, argument) }
+  const fd = ofStream(entry)
+  if (fd !== undefined) return { fd: fdNumber(fd, argument) }
   throw invalid(
     argument,
     `expected 'pipe', 'inherit', 'ignore', an fd, or a stream that has one, got ${show(entry)}`,
@@ -146,6 +161,7 @@ export interface Checked {
   stdio: Source[]
   columns: number | undefined
   rows: number | undefined
+  namespaces: SpawnOptions['namespaces']
   cgroup: SpawnOptions['cgroup']
   signal: AbortSignal | undefined
   timeout: number | undefined
@@ -167,6 +183,15 @@ function windowSide(value: unknown, argument: string): number | undefined {
     throw outOfRange(argument, `expected 1 to 65535, got ${show(value)}`)
   }
   return Number(value)
+}
+
+/** Both or none. */
+function windowSize(pty: NonNullable<SpawnOptions['pty']>): Pick<Checked, 'columns' | 'rows'> {
+  const columns = windowSide(pty.columns, 'pty.columns')
+  const rows = windowSide(pty.rows, 'pty.rows')
+  return columns === undefined && rows === undefined
+    ? { columns, rows }
+    : { columns: columns ?? 80, rows: rows ?? 24 }
 }
 
 function pids(value: unknown): Int32Array {
@@ -211,12 +236,12 @@ export function checkOptions(file: unknown, args: unknown, options: unknown): Ch
     setTid: pids(given.setTid),
     steps: flatten(given.steps ?? []),
     stdio,
-    columns: windowSide(pty.columns, 'pty.columns'),
-    rows: windowSide(pty.rows, 'pty.rows'),
+    ...windowSize(pty),
+    namespaces: given.namespaces,
     cgroup: given.cgroup,
     signal,
     timeout,
-    killSignal: given.killSignal === undefined ? undefined : signalNumber(given.killSignal, 'killSignal'),
+    killSignal: killSignal(given.killSignal),
     detached,
   }
 }

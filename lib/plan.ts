@@ -7,8 +7,9 @@ import { type Argument, Step } from './step.ts'
 const VERSION = 1
 const STATUS_SIZE = 4096
 const MAX_SLOTS = 256
-const HEADER_SIZE = 80
+const HEADER_SIZE = 88
 const OP_SIZE = 16
+const MOST_KEPT = 1 << 20
 const CELL_SIZE = 16
 
 const KIND_INTEGER = 1
@@ -55,6 +56,12 @@ class Writer {
   bytes = Buffer.alloc(4096)
   length = 0
 
+  /** Empty again, and no larger for good than most plans are. */
+  restart(): void {
+    this.length = 0
+    if (this.bytes.length > MOST_KEPT) this.bytes = Buffer.alloc(4096)
+  }
+
   /** Room of a size, 8-aligned and zeroed; where it begins. */
   reserve(size: number): number {
     const at = (this.length + 7) & ~7
@@ -67,7 +74,12 @@ class Writer {
   /** A string or bytes, with a NUL behind; where it begins. */
   data(value: string | Uint8Array): { at: number; length: number } {
     const at = this.length
-    const most = typeof value === 'string' ? value.length * 3 : value.length
+    const most =
+      typeof value !== 'string'
+        ? value.length
+        : value.length > 4096
+          ? Buffer.byteLength(value)
+          : value.length * 3
     this.#grow(at + most + 1)
     let length = value.length
     if (typeof value === 'string') length = this.bytes.write(value, at, 'utf8')
@@ -213,7 +225,7 @@ function strings(values: readonly string[]): number {
 export function encode({ steps, program, stdio = [], flags = 0, floor = 3 }: PlanInput): Plan {
   const encoder = new Encoder()
   encoder.prepare(steps)
-  writer.length = 0
+  writer.restart()
   const header = writer.reserve(HEADER_SIZE)
 
   const ops = (writer.length + 7) & ~7
@@ -254,5 +266,6 @@ export function encode({ steps, program, stdio = [], flags = 0, floor = 3 }: Pla
   writer.u32(header + 32, STATUS_SIZE + fds)
   writer.u32(header + 36, given.length)
   writer.i32(header + 68, floor)
+  writer.u32(header + 80, steps.findLastIndex(({ operation }) => operation === 'clone') + 1)
   return { bytes: writer.bytes.subarray(0, writer.length), given }
 }

@@ -79,12 +79,22 @@ async function probeCgroup(): Promise<Answer> {
   }
 }
 
+/** Without a v2 hierarchy, that is the explanation. */
+async function explain(controller: string): Promise<string | undefined> {
+  try {
+    return await cgroups.explain(controller)
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    return error.hint ?? error.message
+  }
+}
+
 async function probeControllers(): Promise<Record<string, Answer>> {
   const there = await cgroups.available().catch(() => [] as string[])
   const known = ['cpu', 'cpuset', 'memory', 'io', 'pids', 'hugetlb', 'rdma', 'misc']
   const answers: Record<string, Answer> = {}
   for (const controller of new Set([...known, ...there])) {
-    const why = there.includes(controller) ? undefined : await cgroups.explain(controller)
+    const why = there.includes(controller) ? undefined : await explain(controller)
     answers[controller] =
       why === undefined ? { available: there.includes(controller) } : { available: false, why }
   }

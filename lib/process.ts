@@ -100,7 +100,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   /** Streams by descriptor, null where there is none. */
   readonly stdio: readonly (Socket | null)[]
   /** Descriptors that steps sent back, by name: complete at `'spawn'`. Whoever takes one closes it. */
-  readonly fds: Record<string, Fd> = {}
+  readonly fds = Object.create(null) as Record<string, Fd>
   /** Its pid for us; undefined until `'spawn'`. */
   pid: number | undefined
   exitCode: number | null = null
@@ -158,7 +158,10 @@ export class Process extends EventEmitter<ProcessEvents> {
     return this.#exited.promise
   }
 
-  /** A descriptor of the process: pidfd_open(2). Undefined before `'spawn'` and after the end. */
+  /**
+   * A descriptor of the process: pidfd_open(2). Undefined before `'spawn'`, and after the end if nobody has asked before.
+   * Whoever takes it closes it; disposing the process does, too.
+   */
   get pidfd(): Fd | undefined {
     if (this.pid === undefined || this.#ended) return this.#pidfd
     if (this.#pidfd) return this.#pidfd
@@ -209,11 +212,9 @@ export class Process extends EventEmitter<ProcessEvents> {
   /** Kills the process if it still runs, and waits for its end. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#observed = true
-    if (!this.#ended) {
-      this.kill(SIGKILL)
-      for (const stream of this.stdio) stream?.destroy()
-      this.#pty?.destroy()
-    }
+    for (const stream of this.stdio) stream?.destroy()
+    this.#pty?.destroy()
+    if (!this.#ended) this.kill(SIGKILL)
     await this.#over.promise
     for (const fd of Object.values(this.fds)) fd.close()
     this.#pidfd?.close()
@@ -238,7 +239,12 @@ export class Process extends EventEmitter<ProcessEvents> {
   [stop](reason: Reason): boolean {
     if (this.#ended) return false
     this.#reason ??= reason
-    this.kill()
+    try {
+      this.kill()
+    } catch (error) {
+      // It has become somebody else's. Nobody is there to throw to.
+      if (this.listenerCount('error') > 0) this.emit('error', error as Error)
+    }
     return true
   }
 
@@ -275,7 +281,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   #receiveFd(name: string, fd: number): void {
     if (name === 'pty' && isatty(fd)) {
       if (this.#init.columns !== undefined)
-        native().setWindowSize(fd, this.#init.columns, this.#init.rows ?? 24)
+        native().setWindowSize(fd, this.#init.columns, this.#init.rows ?? 0)
       return this.#takePty(new Pty(fd))
     }
     this.fds[name]?.close()
@@ -315,8 +321,11 @@ export class Process extends EventEmitter<ProcessEvents> {
       this.#spawned.reject(Object.assign(error, { code: 'ABORT_ERR', name: 'AbortError' }))
     }
     this.stdin?.destroy()
-    this.emit('exit', code, signal)
-    this.#drain()
+    try {
+      this.emit('exit', code, signal)
+    } finally {
+      this.#drain()
+    }
   }
 
   #fail(error: Error): void {
@@ -328,8 +337,11 @@ export class Process extends EventEmitter<ProcessEvents> {
     this.#pty?.destroy()
     for (const fd of Object.values(this.fds)) fd.close()
     // Nobody who awaits `exited` needs a listener; nobody at all is an uncaught error, as in Node.
-    if (this.listenerCount('error') > 0 || !this.#observed) this.emit('error', error)
-    this.#drain()
+    try {
+      if (this.listenerCount('error') > 0 || !this.#observed) this.emit('error', error)
+    } finally {
+      this.#drain()
+    }
   }
 
   #finish(): void {

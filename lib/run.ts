@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { invalid, outOfRange, show } from './errors.ts'
-import type { Exit } from './exit.ts'
+import type { Exit, Reason } from './exit.ts'
 import type { SpawnOptions } from './options.ts'
 import type { Process } from './process.ts'
 import { spawn } from './spawn.ts'
@@ -47,6 +47,19 @@ function collect(
   })
 }
 
+const givenUp: readonly Reason[] = ['timeout', 'aborted', 'cancelled']
+
+function destroyStreams({ stdio, pty }: Process): void {
+  for (const stream of [...stdio, pty]) stream?.destroy()
+}
+
+/** One that steps open is there once the program runs, or never. */
+async function terminal(child: Process): Promise<Readable | undefined> {
+  if (child.pty) return child.pty
+  await child.spawned.catch(() => undefined)
+  return child.pty
+}
+
 /**
  * spawn(), collecting what it prints: resolves with that and with how it ended, whatever its exit code; rejects when
  * its setup failed or it printed more than `maxBuffer`.
@@ -62,6 +75,10 @@ export async function run(
   args: readonly string[] = [],
   options: RunOptions = {},
 ): Promise<RunResult<string | Buffer>> {
+  if (!Array.isArray(args)) throw invalid('args', `expected an array of strings, got ${show(args)}`)
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw invalid('options', `expected an object, got ${show(options)}`)
+  }
   const { input, maxBuffer = DEFAULT_MAX_BUFFER, encoding = 'utf8', ...rest } = options
   if (!(typeof maxBuffer === 'number' && maxBuffer >= 0)) {
     throw outOfRange('maxBuffer', `expected a number of bytes, got ${show(maxBuffer)}`)
@@ -82,12 +99,18 @@ export async function run(
     child.stdin.end(input)
   }
   const output = Promise.all([
-    collect(child, stdio === 'pty' ? child.pty : child.stdout, 'stdout', maxBuffer),
+    stdio === 'pty'
+      ? terminal(child).then((pty) => collect(child, pty, 'stdout', maxBuffer))
+      : collect(child, child.stdout, 'stdout', maxBuffer),
     collect(child, child.stderr, 'stderr', maxBuffer),
   ])
   output.catch(() => undefined)
   const exit = await child.exited
-  const [stdout, stderr] = await output
+  // Who has been given up is not waited for: a child of his may hold the pipes.
+  if (givenUp.includes(exit.reason)) setImmediate(destroyStreams, child)
+  const [stdout, stderr] = await output.finally(() => {
+    destroyStreams(child)
+  })
   if (encoding === 'buffer') return { ...exit, stdout, stderr }
   return { ...exit, stdout: stdout.toString(encoding), stderr: stderr.toString(encoding) }
 }

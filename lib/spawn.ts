@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { debuglog } from 'node:util'
 import { assertSpawnable, openForSpawn } from './cgroups.ts'
-import { invalid, KernelError } from './errors.ts'
+import { errnoName, invalid, KernelError, show } from './errors.ts'
 import { explain } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './identity.ts'
@@ -22,7 +22,6 @@ const debug = debuglog('fancyproc')
 const CLONE_NEWPID = 0x20000000
 const CLONE_NEWUSER = 0x10000000
 const EINVAL = 22
-const DEFAULT_ROWS = 24
 
 /** Steps name what they send; the native side counts. */
 function nameFds(steps: readonly Step[]): { steps: Step[]; names: string[] } {
@@ -36,8 +35,13 @@ function nameFds(steps: readonly Step[]): { steps: Step[]; names: string[] } {
 }
 
 function isInit(options: Checked): boolean {
-  const last = options.steps.findLast((step) => step.operation === 'clone')
-  return ((last ? Number(last.args[0]) : options.flags) & CLONE_NEWPID) !== 0
+  const last = options.steps.findLastIndex((step) => step.operation === 'clone')
+  if (last < 0) return (options.flags & CLONE_NEWPID) !== 0
+  // unshare() makes a pid namespace for later children, of which the cloned one is the first.
+  const makers = options.steps
+    .slice(0, last + 1)
+    .filter(({ operation }) => operation === 'unshare' || operation === 'clone')
+  return makers.some(({ args }) => (Number(args[0]) & CLONE_NEWPID) !== 0)
 }
 
 function checkSteps(options: Checked): void {
@@ -90,7 +94,12 @@ function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
 function submit(options: Checked, steps: readonly Step[], stdio: Prepared, cgroup: number): number | Error {
   const { bytes, given } = plan(options, steps, stdio)
   const result = native().spawn(bytes, given, options.flags, cgroup, options.setTid)
-  return result < 0 ? new KernelError({ errno: -result, syscall: 'fcntl' }) : result
+  return result < 0
+    ? new KernelError({
+        errno: -result,
+        syscall: errnoName(-result) === 'EAGAIN' ? 'pthread_create' : 'fcntl',
+      })
+    : result
 }
 
 /**
@@ -118,6 +127,8 @@ export function spawn(
   second: readonly string[] | SpawnOptions = [],
   third?: SpawnOptions,
 ): Process {
+  if (!Array.isArray(second) && third !== undefined)
+    throw invalid('args', `expected an array of strings, got ${show(second)}`)
   const [args, given] = Array.isArray(second) ? [second, third ?? {}] : [[], second]
   const options = checkOptions(file, args, given)
   checkSteps(options)
@@ -133,8 +144,15 @@ export function spawn(
 
 function start(options: Checked, cgroup: number): Process {
   const { file, argv, columns, rows, signal } = options
-  const { steps, names } = nameFds(holdMaps(options.steps))
-  const stdio = prepare(options.stdio, names.includes('pty'))
+  const { steps, names } = nameFds(holdMaps(options.steps, (options.flags & CLONE_NEWUSER) !== 0))
+  let stdio: Prepared = { placed: [], theirs: [], streams: [null, null, null], pty: undefined }
+  let refused: unknown
+  try {
+    stdio = prepare(options.stdio, names.includes('pty'))
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    refused = error
+  }
   // What a tool said whose failure is one of the child's step.
   const said = new Map<number, string>()
   const child = new Process({
@@ -156,14 +174,15 @@ function start(options: Checked, cgroup: number): Process {
       return errno
     },
   })
-  if (signal?.aborted) {
+  if (signal?.aborted) refused ??= abortError(signal)
+  if (refused instanceof Error) {
     discard(stdio)
-    child[refuse](abortError(signal))
+    child[refuse](refused)
     return child
   }
   let result: number | Error
   try {
-    if (columns !== undefined) stdio.pty?.resize(columns, rows ?? DEFAULT_ROWS)
+    if (columns !== undefined && rows !== undefined) stdio.pty?.resize(columns, rows)
     result = submit(options, steps, stdio, cgroup)
   } catch (error) {
     discard(stdio)
@@ -172,13 +191,18 @@ function start(options: Checked, cgroup: number): Process {
   // The native side has copies.
   for (const fd of stdio.theirs.splice(0)) native().close(fd)
   if (typeof result === 'number') {
-    if (debug.enabled) debug('%s %j\n%s', file, argv, format(options.steps))
+    if (debug.enabled) debug('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
     child[begin](result)
     limit(child, options)
   } else {
     child[refuse](result)
   }
   return child
+}
+
+/** Not the environment, which may hold secrets. */
+function trace({ namespaces, cgroup, stdio, setTid }: Checked): object {
+  return { namespaces, cgroup: cgroup?.toString(), stdio, setTid: [...setTid] }
 }
 
 const runTool: RunTool = (file, args) =>

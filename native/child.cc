@@ -30,7 +30,8 @@ int Child::kill(int signal) {
     watcher::wake();
     return 1;
   }
-  int result = static_cast<int>(syscall(SYS_pidfd_send_signal, pidfd.load(), cancels ? SIGKILL : signal, nullptr, 0));
+  int result =
+      static_cast<int>(syscall(SYS_pidfd_send_signal, pidfd.load(), cancels ? SIGKILL : signal, nullptr, 0));
   return result < 0 ? -errno : cancels;
 }
 

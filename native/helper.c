@@ -84,6 +84,18 @@ static void open_procfs(struct fp_context* context) {
   context->proc = (int32_t)fd;
 }
 
+static void make_session(struct fp_status* status, const struct fp_plan* plan) {
+  if (!(plan->flags & FP_SETSID)) return;
+  BEGIN(SETSID);
+  CHECK(sys0(__NR_setsid));
+}
+
+static void take_terminal(struct fp_status* status, const struct fp_plan* plan) {
+  if (!(plan->flags & FP_CTTY)) return;
+  BEGIN(TIOCSCTTY);
+  CHECK(sys3(__NR_ioctl, 0, TIOCSCTTY_, 0));
+}
+
 static void prologue(struct fp_context* context, const struct fp_plan* plan) {
   struct fp_status* status = context->status;
   status->phase = FP_PHASE_PROLOGUE;
@@ -103,18 +115,12 @@ static void prologue(struct fp_context* context, const struct fp_plan* plan) {
       CHECK(sys4(__NR_rt_sigaction, signal, none, NULL, sizeof(uint64_t)));
   CHECK(sys4(__NR_rt_sigprocmask, SIG_SETMASK, none, NULL, sizeof(uint64_t)));
 
-  if (plan->flags & FP_SETSID) {
-    BEGIN(SETSID);
-    CHECK(sys0(__NR_setsid));
-  }
+  if (plan->session == 0) make_session(status, plan);
   BEGIN(STDIO);
   const struct fp_stdio* stdio = (const struct fp_stdio*)(context->base + plan->stdio);
   for (uint32_t i = 0; i < plan->stdio_count; i++)
     CHECK(sys3(__NR_dup3, context->given[stdio[i].given], stdio[i].target, 0));
-  if (plan->flags & FP_CTTY) {
-    BEGIN(TIOCSCTTY);
-    CHECK(sys3(__NR_ioctl, 0, TIOCSCTTY_, 0));
-  }
+  if (plan->session == 0) take_terminal(status, plan);
   if (plan->flags & FP_PROCFS) open_procfs(context);
 
   BEGIN(NOFILE);
@@ -134,6 +140,12 @@ static void steps(struct fp_context* context, const struct fp_plan* plan) {
     status->call = 0;
     CHECK(fp_run_step(context, op));
     at += sizeof *op + op->count * sizeof(struct fp_cell);
+    if (i + 1 != plan->session) continue;
+    // The end of a session's leader hangs up its terminal, so it is the last process cloned that leads.
+    status->phase = FP_PHASE_PROLOGUE;
+    make_session(status, plan);
+    take_terminal(status, plan);
+    status->phase = FP_PHASE_STEPS;
   }
   if (!context->pdeathsig_is_callers) CHECK(sys2(__NR_prctl, PR_SET_PDEATHSIG, 0));
 }

@@ -96,6 +96,8 @@ struct fp_plan {
   int32_t control;       // filled by the addon: the helper's end of the control socket
   int32_t floor;         // no fd that the plan names is at or above this, except those given
   uint64_t signals_ign;  // filled by the addon: signals that the parent ignores, bit n-1 for signal n
+  uint32_t session;  // how many ops come before the session and its terminal: 0, or all up to the last clone
+  uint32_t reserved;
 };
 
 // Messages on the control socket (SOCK_SEQPACKET).

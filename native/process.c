@@ -5,8 +5,10 @@
 
 FP_PRIMITIVE(prctl) {
   long result = sys5(__NR_prctl, a->value[0], a->value[1], a->value[2], a->value[3], a->value[4]);
-  if (result >= 0 && a->value[0] == PR_SET_PDEATHSIG) context->pdeathsig_is_callers = true;
-  return result;
+  if (result < 0 || a->value[0] != PR_SET_PDEATHSIG) return result;
+  context->pdeathsig_is_callers = a->value[1] != 0;
+  // None is what there is at the end, anyway; the rest of the setup still ends with the parent.
+  return context->pdeathsig_is_callers || context->control < 0 ? result : fp_arm_pdeathsig(context);
 }
 
 FP_PRIMITIVE(prlimit64) {

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { type ChildProcess, execFileSync, spawn as spawnNode } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -91,6 +91,9 @@ afterEach(() => {
   for (const child of started.splice(0)) child.kill('SIGKILL')
 })
 
+/** Passes types by. */
+const untyped = (options: unknown): object => options as object
+
 describe('bad input, before anything has happened', () => {
   const create = cgroups.create as (...args: unknown[]) => Promise<Cgroup>
 
@@ -121,6 +124,17 @@ describe('bad input, before anything has happened', () => {
       /^name: a sweep would take it/,
     )
     await expect(create('x'.repeat(256), {}, { detached: true })).rejects.toThrow(/^name: longer/)
+  })
+
+  test.each<[unknown, string]>([
+    [{ kil: true }, 'kil: no such option; known are parent, kill'],
+    [{ kill: 1 }, 'kill: expected a boolean, got 1'],
+    [null, 'options: expected an object, got null'],
+    [{ parent: 'relative' }, 'parent: expected the absolute path'],
+  ])('sweep: %j', async (options, problem) => {
+    const error = await thrown(cgroups.sweep(untyped(options)))
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error.message.startsWith(`sweep: ${problem}`)).toBe(true)
   })
 
   test('open: a path that is none, is not there, is no cgroup', async () => {
@@ -177,6 +191,17 @@ on({ cgroup: 'v2-any' }).describe('the hierarchy', () => {
       )
     }
     if (existsSync(join(v1, 'blkio'))) expect(await cgroups.explain('io')).toMatch(/blkio$/)
+  })
+})
+
+test('probe() answers where no hierarchy is mounted', async () => {
+  jest.unstable_mockModule('../lib/mountinfo.ts', () => ({ readMountinfo: () => Promise.resolve([]) }))
+  await jest.isolateModulesAsync(async () => {
+    const { probe } = await import('../lib/probe.ts')
+    const { cgroup, controllers } = await probe()
+    const why = expect.stringMatching(/^no cgroup hierarchy is mounted/) as unknown
+    expect(cgroup).toMatchObject({ available: false, why })
+    expect(controllers['pids']).toEqual({ available: false, why })
   })
 })
 
@@ -294,13 +319,15 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a cgroup', () => {
     test('a parent that is a Cgroup, and a subtree that goes with it', async () => {
       const above = await make('above')
       const below = await cgroups.create('below', {}, { parent: above })
-      await cgroups.create('lowest', {}, { parent: below.path })
+      const lowest = await cgroups.create('lowest', {}, { parent: below.path })
       await below.add(sleeper())
       await above[Symbol.asyncDispose]()
       expect(existsSync(above.path)).toBe(false)
       // Its fd is still open, and what it was is gone.
-      await below[Symbol.asyncDispose]()
-      expect(below.fd).toBe(-1)
+      for (const group of [below, lowest]) {
+        await group[Symbol.asyncDispose]()
+        expect(group.fd).toBe(-1)
+      }
     })
   })
 
@@ -556,6 +583,66 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a cgroup', () => {
       await Promise.all([wait, second])
       group.close()
     })
+
+    test('checks its options, before anything has happened', async () => {
+      await using group = await make('options')
+      for (const [name, known] of [
+        ['empty', 'signal'],
+        ['freeze', 'signal'],
+        ['thaw', 'signal'],
+        ['remove', 'kill, signal'],
+      ] as const) {
+        for (const [options, problem] of [
+          [{ kil: true }, `kil: no such option; known are ${known}`],
+          [{ signal: 'SIGTERM' }, 'signal: expected an AbortSignal, got "SIGTERM"'],
+          [7, 'options: expected an object, got 7'],
+        ] as const) {
+          const error = await thrown(group[name](untyped(options)))
+          expect(error).toBeInstanceOf(TypeError)
+          expect(error.message).toBe(`${name}: ${problem}`)
+        }
+      }
+      expect((await thrown(group.remove(untyped({ kill: 'yes' })))).message).toBe(
+        'remove: kill: expected a boolean, got "yes"',
+      )
+      expect(existsSync(group.path)).toBe(true)
+      expect((await group.read('cgroup.freeze')).trim()).toBe('0')
+    })
+
+    on({ tools: ['mount', 'umount'] }).test(
+      'ends where something is mounted on it, and leaves that alone',
+      async () => {
+        const directory = mkdtempSync(join(tmpdir(), 'fancyproc-'))
+        mkdirSync(join(directory, 'theirs'))
+        const group = await make('mounted')
+        const below = await cgroups.create('below', {}, { parent: group })
+        for (const [source, target] of [
+          [group.path, group.path],
+          [directory, group.path],
+          [directory, below.path],
+        ] as const) {
+          execFileSync('mount', ['--bind', source, target])
+          try {
+            for (const kill of [false, true]) {
+              expect(await thrown(group.remove({ kill }))).toMatchObject({
+                name: 'KernelError',
+                code: 'EBUSY',
+                syscall: 'rmdir',
+                hint: `something is mounted on ${target}: umount it first`,
+              })
+            }
+          } finally {
+            execFileSync('umount', [target])
+          }
+          expect(existsSync(join(directory, 'theirs'))).toBe(true)
+          expect(existsSync(below.path)).toBe(true)
+        }
+        await group.remove()
+        below.close()
+        expect(existsSync(group.path)).toBe(false)
+        rmSync(directory, { recursive: true })
+      },
+    )
 
     test('dispose twice, at once and after', async () => {
       const group = await make('dispose')

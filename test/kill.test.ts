@@ -169,7 +169,10 @@ describe('timeout', () => {
 
   test('one that answers the signal by exiting has exited', async () => {
     const script = 'trap "exit 4" TERM; while :; do sleep 0.01; done'
-    expect(await run('sh', ['-c', script], { timeout: patient(500) })).toMatchObject({ code: 4, reason: 'exited' })
+    expect(await run('sh', ['-c', script], { timeout: patient(500) })).toMatchObject({
+      code: 4,
+      reason: 'exited',
+    })
   })
 })
 

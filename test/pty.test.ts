@@ -4,7 +4,16 @@ import { once } from 'node:events'
 import { closeSync, openSync, promises as fs, readFileSync, readlinkSync } from 'node:fs'
 import { ReadStream } from 'node:tty'
 import { type Process, run, spawn, type SpawnOptions } from 'fancyproc'
-import { makePrivate, mapUser, mkdir, mount, openpty, sethostname } from 'fancyproc/steps'
+import {
+  childFd,
+  makePrivate,
+  mapUser,
+  mkdir,
+  mount,
+  openpty,
+  sethostname,
+  windowSize,
+} from 'fancyproc/steps'
 import { facts, on } from './support/machine.ts'
 import { asleep, fds, session, stat } from './support/proc.ts'
 import { scratch } from './support/scratch.ts'
@@ -236,7 +245,6 @@ describe("a pty of the sandbox's own devpts", () => {
     const child = spawn('sh', ['-c', 'tty; ls -1 /dev/pts; stty size; read line; echo "got $line"; exit 4'], {
       ...user,
       stdio: 'pty',
-      pty: { columns: 77, rows: 33 },
       steps: [
         user.steps ?? [],
         makePrivate('/', { recursive: true }),
@@ -248,6 +256,7 @@ describe("a pty of the sandbox's own devpts", () => {
         }),
         sethostname('inside'),
         openpty(),
+        windowSize(childFd(0), 77, 33),
       ],
     })
     expect(child.pty).toBeUndefined()

@@ -1,9 +1,11 @@
 import { open as openCallback, promises as fs } from 'node:fs'
 import { basename, isAbsolute } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { inspect, promisify } from 'node:util'
 import { errnoNumber, invalid, KernelError, show } from '../errors.ts'
 import { Fd } from '../fd.ts'
-import { type CgroupEvents, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
+import { boolean, options as checkOptions } from '../steps/arguments.ts'
+import { type CgroupEvents, checkWait, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
 import {
   type CgroupValue,
   checkFile,
@@ -18,7 +20,7 @@ import {
 import { enable } from './hierarchy.ts'
 import { killEach } from './kill.ts'
 import { openFlags } from './spawn.ts'
-import { removeTree } from './tree.ts'
+import { removeTree, subtree } from './tree.ts'
 
 // Not a FileHandle: Fd owns the number.
 const openFd = promisify(openCallback)
@@ -116,6 +118,7 @@ export class Cgroup {
 
   /** Resolves when no live process is left in it and below it: `populated 0` in `cgroup.events`. */
   async empty(options: WaitOptions = {}): Promise<void> {
+    checkWait(options, 'empty')
     return untilEvents(this.path, ({ populated }) => !populated, options)
   }
 
@@ -124,12 +127,14 @@ export class Cgroup {
    * Do not spawn into a frozen cgroup.
    */
   async freeze(options: WaitOptions = {}): Promise<void> {
+    checkWait(options, 'freeze')
     await writeFile(this.path, 'cgroup.freeze', '1')
     await untilEvents(this.path, ({ frozen }) => frozen, options)
   }
 
   /** `cgroup.freeze`: resolves when they run again. Below a frozen cgroup they don't: it waits for that one. */
   async thaw(options: WaitOptions = {}): Promise<void> {
+    checkWait(options, 'thaw')
     await writeFile(this.path, 'cgroup.freeze', '0')
     await untilEvents(this.path, ({ frozen }) => !frozen, options)
   }
@@ -164,13 +169,27 @@ export class Cgroup {
     }
   }
 
-  /** rmdir(2) of it and of all below it, deepest first, once they are empty. Removing twice is no error. */
+  /**
+   * rmdir(2) of it and of all below it, deepest first, once they are empty. Removing twice is no error.
+   * EBUSY: something is mounted on it or below it, or the kernel keeps it although it is empty.
+   */
   async remove(options: RemoveOptions = {}): Promise<void> {
-    while (!(await this.#gone())) {
-      if (options.kill) await ignoreGone(this.#killMembers())
-      await this.empty(options)
-      // If not, somebody has come in since, or made a cgroup in it.
-      if (await removeTree(this.path)) break
+    const { kill = false, signal } = checkRemove(options)
+    for (let refusals = 0; !(await this.#gone());) {
+      if (kill) await ignoreGone(this.#killMembers())
+      await untilEvents(this.path, ({ populated }) => !populated, { signal })
+      const busy = await removeTree(this.path)
+      if (busy === undefined) break
+      // Somebody has come in since, or made a cgroup in it.
+      if (await isInUse(busy)) {
+        refusals = 0
+        continue
+      }
+      if (++refusals === MOST_REFUSALS) {
+        const hint = 'it has neither processes nor cgroups below it, and yet the kernel does not let it go'
+        throw new KernelError({ errno: errnoNumber('EBUSY') ?? 0, syscall: 'rmdir', path: busy, hint })
+      }
+      await delay(20)
     }
     this.close()
   }
@@ -205,6 +224,26 @@ export class Cgroup {
       () => false,
       (error: unknown) => codeOf(error) === 'ENOENT',
     )
+  }
+}
+
+/** How often, 20 ms apart, an empty cgroup may be EBUSY: the last process may have come and gone. */
+const MOST_REFUSALS = 50
+
+function checkRemove(options: RemoveOptions): RemoveOptions {
+  const { kill, signal } = checkOptions<RemoveOptions>(options, 'remove', ['kill', 'signal'])
+  if (kill !== undefined) boolean(kill, 'remove: kill')
+  checkWait({ signal }, 'remove')
+  return options
+}
+
+/** Whether there is something to wait for. */
+async function isInUse(path: string): Promise<boolean> {
+  try {
+    return (await readEvents(path)).populated || (await subtree(path)).length > 1
+  } catch (error) {
+    if (isGone(error)) return false
+    throw error
   }
 }
 

@@ -1,6 +1,8 @@
 // cgroup.events: what it says, and waiting for it to say something else.
 import { watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import { invalid, show } from '../errors.ts'
+import { options as checkOptions } from '../steps/arguments.ts'
 import { codeOf, readFile } from './files.ts'
 
 export interface CgroupEvents {
@@ -13,6 +15,13 @@ export interface CgroupEvents {
 export interface WaitOptions {
   /** Ends the wait; nothing else is undone. */
   signal?: AbortSignal | undefined
+}
+
+export function checkWait(options: WaitOptions, call: string): void {
+  const { signal } = checkOptions<WaitOptions>(options, call, ['signal'])
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalid(`${call}: signal`, `expected an AbortSignal, got ${show(signal)}`)
+  }
 }
 
 export function parseEvents(text: string): CgroupEvents {

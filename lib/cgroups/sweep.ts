@@ -1,4 +1,5 @@
 import { type Dirent, promises as fs } from 'node:fs'
+import { boolean, options as checkOptions } from '../steps/arguments.ts'
 import { type Cgroup, directoryOf, openCgroup } from './cgroup.ts'
 import { isGone, readEvents } from './events.ts'
 import { kernelError } from './files.ts'
@@ -26,11 +27,13 @@ export interface Swept {
  */
 export async function sweep(options: SweepOptions = {}): Promise<Swept> {
   const swept: Swept = { removed: [], kept: [] }
-  const { parent } = options
-  const places = parent === undefined ? await upwards(await pathOf()) : [await directoryOf(parent, 'parent')]
+  const { parent, kill = false } = checkOptions<SweepOptions>(options, 'sweep', ['parent', 'kill'])
+  boolean(kill, 'sweep: kill')
+  const places =
+    parent === undefined ? await upwards(await pathOf()) : [await directoryOf(parent, 'sweep: parent')]
   for (const place of places) {
     for (const entry of await list(place)) {
-      if (entry.isDirectory()) await sweepOne(place, entry.name, options.kill === true, swept)
+      if (entry.isDirectory()) await sweepOne(place, entry.name, kill, swept)
     }
   }
   return swept
@@ -61,7 +64,8 @@ async function removeOrphan(path: string, kill: boolean): Promise<string | undef
       await orphan.remove({ kill })
       return undefined
     }
-    if ((await readEvents(path)).populated || !(await removeTree(path))) return 'it still has processes'
+    if ((await readEvents(path)).populated || (await removeTree(path)) !== undefined)
+      return 'it still has processes'
     return undefined
   } catch (error) {
     // Another sweep was faster.

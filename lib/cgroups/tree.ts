@@ -1,6 +1,8 @@
 // Directories of the hierarchy: upwards to its root, and down.
 import { promises as fs } from 'node:fs'
 import { dirname } from 'node:path'
+import { errnoNumber, KernelError } from '../errors.ts'
+import { readMountinfo } from '../mountinfo.ts'
 import { codeOf, exists, kernelError } from './files.ts'
 
 /** A cgroup and those above it, up to the root of the mount. */
@@ -20,18 +22,33 @@ export async function subtree(path: string): Promise<string[]> {
   return [...paths, path]
 }
 
-/** Whether all could be removed: not while one is populated. */
-export async function removeTree(path: string): Promise<boolean> {
-  for (const directory of await subtree(path)) {
-    try {
-      await fs.rmdir(directory)
-    } catch (error) {
-      const code = codeOf(error)
-      if (code === 'EBUSY') return false
-      if (code === 'ENOENT') continue
+/** Removes it and all below it; gives the directory that the kernel finds busy, if one is. */
+export async function removeTree(path: string): Promise<string | undefined> {
+  if (await removeOne(path)) return undefined
+  // What is mounted there is not ours: nothing in it may go.
+  await assertNoMount(path)
+  for (const directory of await subtree(path)) if (!(await removeOne(directory))) return directory
+  return undefined
+}
+
+async function removeOne(directory: string): Promise<boolean> {
+  try {
+    await fs.rmdir(directory)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'EBUSY') return false
+    if (code !== 'ENOENT') {
       const hint = `this needs write permission on ${dirname(directory)}`
       throw kernelError(error, { path: directory }, { EACCES: hint, EPERM: hint })
     }
   }
   return true
+}
+
+async function assertNoMount(path: string): Promise<void> {
+  const mounts = (await readMountinfo()).map(({ mountPoint }) => mountPoint)
+  const at = mounts.find((mountPoint) => mountPoint === path || mountPoint.startsWith(`${path}/`))
+  if (at === undefined) return
+  const hint = `something is mounted on ${at}: umount it first`
+  throw new KernelError({ errno: errnoNumber('EBUSY') ?? 0, syscall: 'rmdir', path, hint })
 }

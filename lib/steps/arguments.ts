@@ -1,4 +1,5 @@
 // How the constructors check what they are given. An argument is named with its call: 'mount: target'.
+import type { constants } from 'node:os'
 import { toUSVString } from 'node:util'
 import { invalid, outOfRange, show } from '../errors.ts'
 import { type FdLike, fdNumber, isFdLike } from '../fd.ts'
@@ -28,7 +29,8 @@ export function childFd(number: number): ChildFd {
 /** A descriptor of the caller, the step that opens it in the child, or the child's own. */
 export type FdArgument = FdLike | FdStep | ChildFd
 
-export type Errnos = readonly string[]
+/** Names of errnos: 'EEXIST'. */
+export type Errnos = readonly (keyof typeof constants.errno)[]
 
 export function text(value: unknown, argument: string, { empty = false, most = Infinity } = {}): string {
   if (typeof value !== 'string') throw invalid(argument, `expected a string, got ${show(value)}`)

@@ -4,9 +4,9 @@ import { cell, fd as fdArgument, type FdArgument, integer, path } from './argume
 import { call, fdName, octal, quote } from './strace.ts'
 
 /**
- * `int chdir(const char *path)`: the working directory, where relative paths start.
+ * `int chdir(const char *path)`: the working directory, where relative paths start. Since Linux 1.0.
  *
- * Acts on: the child. Needs search permission.
+ * Acts on: the child. Needs no privilege but search permission.
  *
  * | errno   | when |
  * |---------|------|
@@ -27,9 +27,9 @@ export function chdir(directory: string): Step {
 
 /**
  * `int fchdir(int fd)`: the working directory, by a descriptor of it. One from outside a new root leads out
- * of that root: have `chdir('/')` after it.
+ * of that root: have `chdir('/')` after it. Since Linux 1.0.
  *
- * Acts on: the child. Needs search permission.
+ * Acts on: the child. Needs no privilege but search permission.
  *
  * | errno   | when |
  * |---------|------|
@@ -46,7 +46,7 @@ export function fchdir(fd: FdArgument): Step {
 /**
  * `int chroot(const char *path)`: the root directory, where absolute paths start. The working directory
  * stays, outside, until a chdir('/'). It keeps no one in who has CAP_SYS_CHROOT or an fd of a directory
- * outside: prefer `pivotRoot`.
+ * outside: prefer `pivotRoot`. Since Linux 1.0.
  *
  * Acts on: the child. Needs CAP_SYS_CHROOT.
  *
@@ -69,9 +69,13 @@ export function chroot(directory: string): Step {
 
 /**
  * `mode_t umask(mode_t mask)`: the permission bits that new files do not get. The child starts with the
- * caller's.
+ * caller's. Since Linux 1.0.
  *
- * Acts on: the child. Needs no privilege, and cannot fail. See `man 2 umask`.
+ * Acts on: the child. Needs no privilege.
+ *
+ * Errnos: none, it cannot fail.
+ *
+ * See `man 2 umask`.
  */
 export function umask(mask: number): Step {
   integer(mask, 'umask: mask', 0, 0o777)

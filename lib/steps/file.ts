@@ -33,9 +33,9 @@ export interface MakeOptions extends AtOptions {
 
 /**
  * `int mkdirat(int dirfd, const char *path, mode_t mode)`: makes a directory. The umask takes away from the
- * mode.
+ * mode. Since Linux 2.6.16.
  *
- * Acts on: the filesystem that the child sees. Needs write permission.
+ * Acts on: the filesystem that the child sees. Needs no privilege but write permission.
  *
  * | errno  | when |
  * |--------|------|
@@ -59,9 +59,10 @@ export function mkdir(path: string, mode = 0o777, options: MakeOptions = {}): St
 }
 
 /**
- * `int symlinkat(const char *target, int newdirfd, const char *linkpath)`: makes a symbolic link.
+ * `int symlinkat(const char *target, int newdirfd, const char *linkpath)`: makes a symbolic link. Since Linux
+ * 2.6.16.
  *
- * Acts on: the filesystem that the child sees. Needs write permission.
+ * Acts on: the filesystem that the child sees. Needs no privilege but write permission.
  *
  * | errno  | when |
  * |--------|------|
@@ -104,10 +105,10 @@ export interface MknodOptions extends MakeOptions {
 
 /**
  * `int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)`: makes a device, a fifo, a socket or a
- * plain file. The umask takes away from the mode.
+ * plain file. The umask takes away from the mode. Since Linux 2.6.16.
  *
- * Acts on: the filesystem that the child sees. Devices need CAP_MKNOD in the first user namespace: elsewhere
- * bind those of the host.
+ * Acts on: the filesystem that the child sees. A fifo, a socket and a plain file need no privilege; devices
+ * need CAP_MKNOD in the first user namespace: elsewhere bind those of the host.
  *
  * | errno  | when |
  * |--------|------|
@@ -159,10 +160,12 @@ export interface WriteOptions extends MakeOptions {
 }
 
 /**
- * `openat`, `write`, `close`: writes all the data to a file, in one call if the kernel takes it all, as files
- * in /proc and /sys want it. A path there is the child's, which someone else may have prepared.
+ * `int openat(int dirfd, const char *path, int flags, mode_t mode)`, `ssize_t write(int fd, const void *buf,
+ * size_t count)`, `int close(int fd)`: writes all the data to a file, in one call if the kernel takes it all,
+ * as files in /proc and /sys want it. A path there is the child's, which someone else may have prepared.
+ * Since Linux 2.6.16.
  *
- * Acts on: the filesystem that the child sees.
+ * Acts on: the filesystem that the child sees. Needs no privilege but what the file asks for.
  *
  * | errno  | when |
  * |--------|------|

@@ -111,12 +111,13 @@ function mapStep(kind: 'uid' | 'gid', ranges: unknown): MapStep {
 }
 
 /**
- * Writes /proc/PID/uid_map: which uids the child's user namespace has, and what they are outside. Since Linux
- * 3.8; up to 340 ranges since 4.15.
+ * `ssize_t write(int fd, const void *buf, size_t count)` to /proc/PID/uid_map, a line "inside outside count"
+ * for each range: which uids the child's user namespace has, and what they are outside. Since Linux 3.8; up
+ * to 340 ranges since 4.15.
  *
- * Acts on: the child's user namespace, which it must have been given (`namespaces: ['user']`) or have made;
- * once. An ordinary user may map his own effective uid; more needs CAP_SETUID outside, or newuidmap and a
- * line in /etc/subuid: then it is the parent who writes, while the child waits.
+ * Acts on: the child's user namespace, in a spawn only, which it must have been given (`namespaces:
+ * ['user']`) or have made; once. Needs no privilege to map one's own effective uid; more needs CAP_SETUID
+ * outside, or newuidmap and a line in /etc/subuid: then it is the parent who writes, while the child waits.
  *
  * | errno  | when |
  * |--------|------|
@@ -131,10 +132,11 @@ export function uidMap(ranges: IdRange | readonly IdRange[]): MapStep {
 }
 
 /**
- * Writes /proc/PID/gid_map: which gids the child's user namespace has. Since Linux 3.8.
+ * `ssize_t write(int fd, const void *buf, size_t count)` to /proc/PID/gid_map, a line "inside outside count"
+ * for each range: which gids the child's user namespace has. Since Linux 3.8.
  *
- * Acts on: the child's user namespace; once. An ordinary user may map his own effective gid after
- * `setgroupsDeny()`; more needs CAP_SETGID outside, or newgidmap and a line in /etc/subgid.
+ * Acts on: the child's user namespace, in a spawn only; once. Needs no privilege to map one's own effective
+ * gid after `setgroupsDeny()`; more needs CAP_SETGID outside, or newgidmap and a line in /etc/subgid.
  *
  * | errno  | when |
  * |--------|------|
@@ -149,11 +151,11 @@ export function gidMap(ranges: IdRange | readonly IdRange[]): MapStep {
 }
 
 /**
- * Writes "deny" to /proc/self/setgroups: no one in the child's user namespace may call setgroups(2), for
- * good. Who maps his gid without privilege has to do it first, lest he drop a group that denies him access.
- * Since Linux 3.19.
+ * `ssize_t write(int fd, const void *buf, size_t count)` to /proc/self/setgroups, "deny": no one in the
+ * child's user namespace may call setgroups(2), for good. Who maps his gid without privilege has to do it
+ * first, lest he drop a group that denies him access. Since Linux 3.19.
  *
- * Acts on: the child's user namespace. Needs no privilege.
+ * Acts on: the child's user namespace, in a spawn only. Needs no privilege.
  *
  * | errno | when |
  * |-------|------|
@@ -170,8 +172,15 @@ export function setgroupsDeny(): Step {
 }
 
 /**
- * Maps the caller's own effective ids to root's, or to those given: what an ordinary user may do without
- * help.
+ * `setgroupsDeny()`, `uidMap({ inside: uid, outside: geteuid(), count: 1 })`, `gidMap({ inside: gid, outside:
+ * getegid(), count: 1 })`: maps the caller's own effective ids to root's, or to those given, which is what an
+ * ordinary user may do without help. Since Linux 3.19.
+ *
+ * Acts on: the child's user namespace, in a spawn only; once. Needs no privilege.
+ *
+ * Errnos: as for `setgroupsDeny`, `uidMap` and `gidMap`.
+ *
+ * See `man 7 user_namespaces`.
  */
 export function mapUser(options: { uid?: number; gid?: number } = {}): Step[] {
   const { uid = 0, gid = 0 } = checkOptions<{ uid?: number; gid?: number }>(options, 'mapUser', [
@@ -215,7 +224,8 @@ function setres(call_: 'setresuid' | 'setresgid', ids: readonly [unknown, unknow
 
 /**
  * `int setresuid(uid_t ruid, uid_t euid, uid_t suid)`: real, effective and saved uid; one argument sets all
- * three, and null (the kernel's -1) keeps what is there. From 0 to another, all capabilities are gone.
+ * three, and null (the kernel's -1) keeps what is there. From 0 to another, all capabilities are gone. Since
+ * Linux 2.1.44.
  *
  * Acts on: the child; in `fancyproc/thread` one thread (the C library's function moves all). Needs
  * CAP_SETUID, except among the three that it has.
@@ -235,7 +245,7 @@ export function setresuid(ruid: IdOrKeep, euid?: IdOrKeep, suid?: IdOrKeep): Ste
 /**
  * `int setresgid(gid_t rgid, gid_t egid, gid_t sgid)`: real, effective and saved gid; one argument sets all
  * three, and null (the kernel's -1) keeps what is there. Supplementary groups stay: see `setgroups`. Comes
- * before `setresuid`, which gives up the privilege for it.
+ * before `setresuid`, which gives up the privilege for it. Since Linux 2.1.44.
  *
  * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SETGID, except among the three that it has.
  *
@@ -252,7 +262,7 @@ export function setresgid(rgid: IdOrKeep, egid?: IdOrKeep, sgid?: IdOrKeep): Ste
 
 /**
  * `int setgroups(size_t size, const gid_t *list)`: the supplementary groups, all replaced; an empty list
- * drops them.
+ * drops them. Since Linux 1.0.
  *
  * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SETGID, and a user namespace that does not
  * deny it.

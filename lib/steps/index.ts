@@ -1,7 +1,7 @@
 // fancyproc/steps: kernel operations as plain values, for spawn().
 export { type Call, FdStep, format, Step, type Steps } from '../step.ts'
 export type { Flags } from '../flags.ts'
-export { AT_FDCWD, type ChildFd, childFd, type FdArgument } from './arguments.ts'
+export { AT_FDCWD, type ChildFd, childFd, type Errnos, type FdArgument } from './arguments.ts'
 export * from './directory.ts'
 export { close, closeRange, type CloseRangeFlag, dup, type DupFlag, sendFd, type SendFdStep } from './fd.ts'
 export * from './file.ts'

@@ -1,4 +1,4 @@
-// mount(2), umount2(2), pivot_root(2)
+// mount(2), and the data of an overlay.
 import { invalid, outOfRange, show } from '../errors.ts'
 import { type Flags, FlagTable } from '../flags.ts'
 import { Step } from '../step.ts'
@@ -95,7 +95,8 @@ function mountHints(type: string | null, flags: number): Record<string, string> 
  * `int mount(const char *source, const char *target, const char *type, unsigned long flags, const void
  * *data)`: mounts a filesystem; with MS_BIND a directory or file, see `bind`; with MS_REMOUNT changes one,
  * see `remount`; with MS_PRIVATE and its like how it shares events, see `makePrivate`; with MS_MOVE moves it.
- * An attribute together with MS_BIND, which the kernel would ignore, is an error: remount afterwards.
+ * An attribute together with MS_BIND, which the kernel would ignore, is an error: remount afterwards. Since
+ * Linux 2.4.
  *
  * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
  * namespace that owns it; in one that is not the first, only filesystems marked for that (proc, sysfs, tmpfs,
@@ -158,7 +159,14 @@ function recursive(options: RecursiveOptions, name: string): { flags: MountFlag[
 /**
  * `mount(source, target, NULL, MS_BIND, NULL)`: makes a directory or file appear at a second place, where one
  * of its kind must be. Attributes (read-only …) come by a `remount(target, ['MS_BIND', 'MS_RDONLY'])` after
- * it. See `mount` for errors.
+ * it. Since Linux 2.4.
+ *
+ * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
+ * namespace that owns it.
+ *
+ * Errnos: as for `mount`.
+ *
+ * See `man 2 mount`.
  */
 export function bind(source: string, target: string, options: RecursiveOptions = {}): Step {
   const { flags, ignore } = recursive(options, 'bind')
@@ -172,8 +180,15 @@ export function bind(source: string, target: string, options: RecursiveOptions =
 
 /**
  * `mount(NULL, target, NULL, MS_REMOUNT | flags, data)`: changes the options of a mount, all of which are to
- * be named; with 'MS_BIND' those of this mount point, without it those of the filesystem everywhere. It does
- * not reach submounts. See `mount` for errors.
+ * be named; with 'MS_BIND' those of this mount point (read-only since 2.6.26), without it those of the
+ * filesystem everywhere. It does not reach submounts. Since Linux 2.4.
+ *
+ * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
+ * namespace that owns it.
+ *
+ * Errnos: as for `mount`.
+ *
+ * See `man 2 mount`.
  */
 export function remount(target: string, flags: Flags<MountFlag>, data?: string): Step {
   const bits = mountFlags.value(flags, 'remount: flags')
@@ -192,26 +207,59 @@ function propagation(name: string, flag: MountFlag, target: unknown, options: Re
 
 /**
  * `mount(NULL, target, NULL, MS_PRIVATE, NULL)`: no mount event goes in or out. Needed before `pivotRoot`.
- * See `mount`.
+ * Since Linux 2.6.15.
+ *
+ * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
+ * namespace that owns it.
+ *
+ * Errnos: as for `mount`.
+ *
+ * See `man 2 mount`, `man 7 mount_namespaces`.
  */
 export function makePrivate(target: string, options: RecursiveOptions = {}): Step {
   return propagation('makePrivate', 'MS_PRIVATE', target, options)
 }
 
 /**
- * `mount(NULL, target, NULL, MS_SLAVE, NULL)`: mount events of the original come in, none goes out. See
- * `mount`.
+ * `mount(NULL, target, NULL, MS_SLAVE, NULL)`: mount events of the original come in, none goes out. Since
+ * Linux 2.6.15.
+ *
+ * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
+ * namespace that owns it.
+ *
+ * Errnos: as for `mount`.
+ *
+ * See `man 2 mount`, `man 7 mount_namespaces`.
  */
 export function makeSlave(target: string, options: RecursiveOptions = {}): Step {
   return propagation('makeSlave', 'MS_SLAVE', target, options)
 }
 
-/** `mount(NULL, target, NULL, MS_SHARED, NULL)`: mount events go in and out. See `mount`. */
+/**
+ * `mount(NULL, target, NULL, MS_SHARED, NULL)`: mount events go in and out. Since Linux 2.6.15.
+ *
+ * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
+ * namespace that owns it.
+ *
+ * Errnos: as for `mount`.
+ *
+ * See `man 2 mount`, `man 7 mount_namespaces`.
+ */
 export function makeShared(target: string, options: RecursiveOptions = {}): Step {
   return propagation('makeShared', 'MS_SHARED', target, options)
 }
 
-/** `mount(NULL, target, NULL, MS_UNBINDABLE, NULL)`: private, and cannot be bound elsewhere. See `mount`. */
+/**
+ * `mount(NULL, target, NULL, MS_UNBINDABLE, NULL)`: private, and cannot be bound elsewhere. Since Linux
+ * 2.6.15.
+ *
+ * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
+ * namespace that owns it.
+ *
+ * Errnos: as for `mount`.
+ *
+ * See `man 2 mount`, `man 7 mount_namespaces`.
+ */
 export function makeUnbindable(target: string, options: RecursiveOptions = {}): Step {
   return propagation('makeUnbindable', 'MS_UNBINDABLE', target, options)
 }

@@ -76,9 +76,9 @@ export interface AtOptions {
 /**
  * `int openat(int dirfd, const char *path, int flags, mode_t mode)`: opens a file, for later steps to use.
  * O_CLOEXEC is always on, so the program does not see it unless `dup` gives it a number. The mode is 0666
- * where one is needed.
+ * where one is needed. Since Linux 2.6.16.
  *
- * Acts on: the child. In `fancyproc/thread` it gives an `Fd`.
+ * Acts on: the child. In `fancyproc/thread` it gives an `Fd`. Needs no privilege but what the file asks for.
  *
  * | errno  | when |
  * |--------|------|
@@ -140,7 +140,7 @@ export interface OpenHow extends AtOptions {
  * far its path may lead: with 'RESOLVE_IN_ROOT' no link leads out of dirfd. That is how one opens what lies
  * in someone else's root. O_CLOEXEC is always on. Since Linux 5.6.
  *
- * Acts on: the child. In `fancyproc/thread` it gives an `Fd`.
+ * Acts on: the child. In `fancyproc/thread` it gives an `Fd`. Needs no privilege but what the file asks for.
  *
  * | errno  | when |
  * |--------|------|

@@ -90,10 +90,11 @@ function checkArgument(value: unknown, option: number, index: number): PrctlArgu
 /**
  * `int prctl(int op, unsigned long arg2, arg3, arg4, arg5)`: sets something of the process; a string or bytes
  * are passed by address. For what it gives back there is no use here. PR_SET_MM and whatever else changes the
- * memory is lost at execve.
+ * memory is lost at execve. Since Linux 2.1.57; which op it has depends on the kernel.
  *
  * Acts on: the child. The common ones have functions of their own: `setNoNewPrivs`, `setPdeathsig`,
- * `setName`, `setChildSubreaper`; PR_SET_NAME is lost at execve.
+ * `setName`, `setChildSubreaper`; PR_SET_NAME is lost at execve. Needs what the op asks for: PR_CAPBSET_DROP
+ * and PR_SET_SECUREBITS CAP_SETPCAP, PR_SET_IO_FLUSHER CAP_SYS_RESOURCE, most others no privilege.
  *
  * | errno  | when |
  * |--------|------|
@@ -120,6 +121,10 @@ export function prctl(option: PrctlOption | number, ...args: PrctlArgument[]): S
  *
  * Acts on: the child; in `fancyproc/thread` one thread, and those that it makes. Needs no privilege.
  *
+ * | errno  | when |
+ * |--------|------|
+ * | EINVAL | a kernel before 3.5 |
+ *
  * See `man 2 PR_SET_NO_NEW_PRIVS`.
  */
 export function setNoNewPrivs(): Step {
@@ -128,9 +133,10 @@ export function setNoNewPrivs(): Step {
 
 /**
  * `prctl(PR_SET_PDEATHSIG, signal)`: the program gets this signal when the process that spawned it ends; 0 is
- * none. Without it, a child that has begun its program outlives its parent. It is forgotten when ids change and
- * by a new process, so a list with `setresuid`, `setresgid` or `clone` behind it is refused; and at an SELinux
- * transition, so one with `setexeccon` is, too. Also forgotten at the execve of a set-uid program.
+ * none. Without it, a child that has begun its program outlives its parent. It is forgotten when ids change
+ * and by a new process, so a list with `setresuid`, `setresgid` or `clone` behind it is refused; and at an
+ * SELinux transition, so one with `setexeccon` is, too. Also forgotten at the execve of a set-uid program.
+ * Since Linux 2.1.57.
  *
  * Acts on: the child, in a spawn only. Needs no privilege.
  *
@@ -145,10 +151,14 @@ export function setPdeathsig(signal: SignalName | number): Step {
 }
 
 /**
- * `prctl(PR_SET_NAME, name)`: the name in /proc/PID/comm, up to 15 bytes.
+ * `prctl(PR_SET_NAME, name)`: the name in /proc/PID/comm, up to 15 bytes. Since Linux 2.6.9.
  *
  * Acts on: the child, until execve gives it the program's name; in `fancyproc/thread` one thread. Needs no
  * privilege.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | EINVAL | a kernel before 2.6.9 |
  *
  * See `man 2 PR_SET_NAME`.
  */
@@ -161,6 +171,10 @@ export function setName(name: string): Step {
  * survives execve, and is not passed on to children. Since Linux 3.4.
  *
  * Acts on: the child, in a spawn only. Needs no privilege.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | EINVAL | a kernel before 3.4 |
  *
  * See `man 2 PR_SET_CHILD_SUBREAPER`.
  */
@@ -215,10 +229,11 @@ function printLimit(value: bigint): string {
 /**
  * `int prlimit(0, int resource, const struct rlimit *new_limit, NULL)`: soft and hard limit of a resource;
  * one value is both. Units are the resource's: bytes, seconds (CPU), microseconds (RTTIME), numbers of
- * things. The child starts with the caller's limits, but the soft RLIMIT_NOFILE is at most 1024.
+ * things. The child starts with the caller's limits, but the soft RLIMIT_NOFILE is at most 1024. Since Linux
+ * 2.6.36.
  *
- * Acts on: the child, in a spawn only. Raising a hard limit needs CAP_SYS_RESOURCE in the first user
- * namespace.
+ * Acts on: the child, in a spawn only. Needs no privilege to lower one; raising a hard limit needs
+ * CAP_SYS_RESOURCE in the first user namespace.
  *
  * | errno  | when |
  * |--------|------|

@@ -13,7 +13,7 @@ const umountFlags = new FlagTable<UmountFlag>(
 
 /**
  * `int umount2(const char *target, int flags)`: takes a mount away; with 'MNT_DETACH' at once, and for good
- * when it is no longer used.
+ * when it is no longer used. Since Linux 2.1.116, MNT_DETACH 2.4.11.
  *
  * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN there.
  *
@@ -49,7 +49,7 @@ export function umount2(
 /**
  * `int pivot_root(const char *new_root, const char *put_old)`: makes a mount the root, and mounts the old
  * root at put_old. With `pivotRoot('.', '.')` from inside the new root the old one lies on top, and
- * `umount2('.', 'MNT_DETACH')` takes it away.
+ * `umount2('.', 'MNT_DETACH')` takes it away. Since Linux 2.3.41.
  *
  * Acts on: the child's mount namespace, and whoever in it had the old root. Needs CAP_SYS_ADMIN there.
  *

@@ -16,12 +16,13 @@ function hasSystemCall(): boolean {
  * `int setexeccon(const char *context)`: the SELinux context that the program will have; null undoes an
  * earlier one. It is lsm_set_self_attr(2) since Linux 6.8, and /proc/thread-self/attr/exec, opened before the
  * first step, on older kernels. Usually the last step. It never pretends: where SELinux is off, spawn() fails
- * before anything has happened.
+ * before anything has happened. Since Linux 2.6.0.
  *
- * Acts on: the child; in `fancyproc/thread` one thread. Policy has to allow the transition (process:setexec,
- * process:transition, file:entrypoint), and to allow the new domain its stdio: the kernel replaces what it
- * may not use by /dev/null, silently. With no_new_privs, or from a nosuid mount, policy must also allow
- * nnp_transition or nosuid_transition. Clears the parent-death signal, when the program starts.
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs no capability, but policy has to allow the
+ * transition (process:setexec, process:transition, file:entrypoint), and to allow the new domain its stdio:
+ * the kernel replaces what it may not use by /dev/null, silently. With no_new_privs, or from a nosuid mount,
+ * policy must also allow nnp_transition or nosuid_transition. Clears the parent-death signal, when the
+ * program starts.
  *
  * | errno      | when |
  * |------------|------|

@@ -25,7 +25,7 @@ const dispositions = { SIG_DFL: 0, SIG_IGN: 1 }
 /**
  * `int sigaction(int signum, const struct sigaction *act, struct sigaction *oldact)`: whether the program
  * starts with a signal ignored. All others it starts with have their default action, as handlers do not
- * survive execve.
+ * survive execve. Since Linux 2.2.
  *
  * Acts on: the child, in a spawn only. Needs no privilege.
  *

@@ -39,9 +39,10 @@ function details(
 
 /**
  * `int ioctl(int fd, unsigned long op, ...)`: whatever a driver offers. The argument is a number, or bytes
- * whose address the kernel gets; what it writes there is lost.
+ * whose address the kernel gets; what it writes there is lost. Since Linux 1.0; which op it has depends on
+ * the driver.
  *
- * Acts on: the child, in a spawn only.
+ * Acts on: the child, in a spawn only. Needs no privilege, unless the driver asks for one.
  *
  * | errno  | when |
  * |--------|------|
@@ -74,8 +75,10 @@ export function ioctl(fd: FdArgument, request: IoctlRequest | number, argument: 
 
 /**
  * `pid_t setsid(void)`: a new session and process group, led by the caller, without a controlling terminal.
+ * Since Linux 2.0.
  *
- * Acts on: the child, in a spawn only. `detached` and `stdio: 'pty'` do it before the first step.
+ * Acts on: the child, in a spawn only. `detached` and `stdio: 'pty'` do it before the first step. Needs no
+ * privilege.
  *
  * | errno | when |
  * |-------|------|
@@ -91,9 +94,9 @@ export function setsid(): Step {
 }
 
 /**
- * `ioctl(fd, TIOCSCTTY, 0)`: this terminal controls the session that the caller leads.
+ * `ioctl(fd, TIOCSCTTY, 0)`: this terminal controls the session that the caller leads. Since Linux 1.0.
  *
- * Acts on: the child. Comes after `setsid`.
+ * Acts on: the child, in a spawn only. Comes after `setsid`. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
@@ -111,9 +114,10 @@ export function setControllingTerminal(fd: FdArgument): Step {
 }
 
 /**
- * `ioctl(master, TIOCSPTLCK, &(int){0})`: unlocks the other end of a pty, which can then be opened.
+ * `ioctl(master, TIOCSPTLCK, &(int){0})`: unlocks the other end of a pty, which can then be opened. Since
+ * Linux 2.2.
  *
- * Acts on: the pty.
+ * Acts on: the pty, in a spawn only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
@@ -136,7 +140,7 @@ const O_RDWR_NOCTTY_CLOEXEC = 0x2 | 0x100 | 0x8_0000
  * `int ioctl(int master, TIOCGPTPEER, int flags)`: opens the other end of a pty, without a path that someone
  * could have prepared; with O_RDWR, O_NOCTTY and O_CLOEXEC. Since Linux 4.13.
  *
- * Acts on: the child.
+ * Acts on: the child, in a spawn only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
@@ -155,9 +159,9 @@ export function ptsPeer(master: FdArgument): FdStep {
 
 /**
  * `ioctl(fd, TIOCSWINSZ, &(struct winsize){rows, columns})`: a terminal's size, in characters. Its foreground
- * processes get SIGWINCH if it is another than before.
+ * processes get SIGWINCH if it is another than before. Since Linux 1.0.
  *
- * Acts on: the terminal.
+ * Acts on: the terminal, in a spawn only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
@@ -175,9 +179,20 @@ export function windowSize(fd: FdArgument, columns: number, rows: number): Step 
 }
 
 /**
- * The steps that open a pty of the child's own devpts, make it the controlling terminal and descriptors 0 to
- * 2, and send the master back: the process has it as `pty` from `'spawn'` on. `tty` then prints its name inside,
- * which a pty from outside cannot have there. Comes after the steps that mount a devpts, and after `clone`.
+ * `openat(path)`, `ioctl(TIOCSPTLCK)`, `ioctl(TIOCGPTPEER)`, `setsid`, `ioctl(TIOCSCTTY)`, three times
+ * `dup3`, `sendmsg`: opens a pty of the child's own devpts, makes it the controlling terminal and descriptors
+ * 0 to 2, and sends the master to the parent under the name 'pty'. Since Linux 4.13.
+ *
+ * It is made for `stdio: 'pty'`: given these steps, spawn() makes no pty of its own, and the process has this
+ * one as `pty` from `'spawn'` on. `tty` then prints its name inside, which a pty from outside cannot have
+ * there. Comes after the steps that mount a devpts, and after `clone`.
+ *
+ * Acts on: the child, in a spawn only. Needs no privilege but write permission on `path`.
+ *
+ * Errnos: as for `open`, `unlockpt`, `ptsPeer`, `setsid`, `setControllingTerminal`, `dup` and `sendFd`;
+ * ENOSPC: kernel.pty.max, or the devpts' own `max`, is reached.
+ *
+ * See `man 7 pty`, `man 4 pts`, `man 2 TIOCGPTPEER`.
  */
 export function openpty(path = '/dev/pts/ptmx'): Step[] {
   const master = open(path, ['O_RDWR', 'O_NOCTTY'])

@@ -18,7 +18,7 @@ function setName(syscall: 'sethostname' | 'setdomainname', name: unknown): Step 
 }
 
 /**
- * `int sethostname(const char *name, size_t len)`: the host's name, up to 64 bytes.
+ * `int sethostname(const char *name, size_t len)`: the host's name, up to 64 bytes. Since Linux 1.0.
  *
  * Acts on: the child's uts namespace, which is the host's unless it was given one. Needs CAP_SYS_ADMIN there.
  *
@@ -34,7 +34,7 @@ export function sethostname(name: string): Step {
 
 /**
  * `int setdomainname(const char *name, size_t len)`: the NIS domain's name, up to 64 bytes. It is not that of
- * DNS.
+ * DNS. Since Linux 1.0.
  *
  * Acts on: the child's uts namespace, which is the host's unless it was given one. Needs CAP_SYS_ADMIN there.
  *
