@@ -13,6 +13,7 @@ export default {
     '^fancyproc/thread$': '<rootDir>/lib/thread.ts',
   },
   reporters: ['default', '<rootDir>/test/support/reporter.mjs'],
-  testTimeout: 30_000,
+  // A machine without KVM is some ten times slower.
+  testTimeout: 30_000 * Number(process.env.FANCYPROC_SLOWNESS ?? 1),
   maxWorkers: 2,
 }

@@ -7,6 +7,7 @@ import { argv, env, execPath, getuid } from 'node:process'
 
 import { asOrdinaryUser } from './ordinary.mjs'
 import { at, bin, Failure, main } from './project.mjs'
+import { saveReport } from './vm/report.mjs'
 
 const options = argv.slice(2)
 const jest = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules', bin('jest'), ...options]
@@ -29,7 +30,7 @@ function pass(name) {
     const { status } = separate ? asOrdinaryUser(directory, jest) : asCurrentUser(directory)
     const file = join(directory, 'report')
     const text = existsSync(file) ? readFileSync(file, 'utf8') : ''
-    const report = text ? JSON.parse(text) : { passed: 0, failed: 0, skipped: [] }
+    const report = text ? JSON.parse(text) : { passed: 0, failed: 0, ran: [], skipped: [] }
     if (status !== 0) report.failed ||= 1
     return { name, ...report }
   } finally {
@@ -55,6 +56,7 @@ await main(() => {
     throw new Failure(`FANCYPROC_PASS=${env.FANCYPROC_PASS}: here it can be ${possible.join(' or ')}`)
 
   const passes = wanted.map(pass)
+  if (options.length === 0) passes.forEach(saveReport)
   listSkipped(passes)
   const sum = (count) => passes.reduce((total, report) => total + count(report), 0)
   const failed = sum(({ failed }) => failed)

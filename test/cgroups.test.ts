@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  promises,
   readdirSync,
   readFileSync,
   rmdirSync,
@@ -643,6 +644,22 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a cgroup', () => {
         rmSync(directory, { recursive: true })
       },
     )
+
+    test('ends where the kernel keeps an empty one', async () => {
+      await using group = await make('kept')
+      const refusal = Object.assign(new Error('EBUSY'), { code: 'EBUSY', errno: -16, syscall: 'rmdir' })
+      const rmdir = jest.spyOn(promises, 'rmdir').mockRejectedValue(refusal)
+      try {
+        const aborted = group.remove({ signal: AbortSignal.timeout(50) })
+        expect(await thrown(aborted)).toMatchObject({ name: 'TimeoutError' })
+        const error = await thrown(group.remove({ kill: true }))
+        expect(error).toMatchObject({ name: 'KernelError', code: 'EBUSY', path: group.path })
+        expect(error['hint']).toMatch(/^it has neither processes nor cgroups below it/)
+        expect(rmdir.mock.calls.length).toBeLessThan(200)
+      } finally {
+        rmdir.mockRestore()
+      }
+    })
 
     test('dispose twice, at once and after', async () => {
       const group = await make('dispose')
