@@ -202,7 +202,12 @@ function start(options: Checked, cgroup: number): Process {
 
 /** Not the environment, which may hold secrets. */
 function trace({ namespaces, cgroup, stdio, setTid }: Checked): object {
-  return { namespaces, cgroup: cgroup?.toString(), stdio, setTid: [...setTid] }
+  return {
+    namespaces,
+    cgroup: typeof cgroup === 'object' && 'path' in cgroup ? cgroup.path : cgroup,
+    stdio,
+    setTid: [...setTid],
+  }
 }
 
 const runTool: RunTool = (file, args) =>

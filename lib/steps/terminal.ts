@@ -77,8 +77,8 @@ export function ioctl(fd: FdArgument, request: IoctlRequest | number, argument: 
  * `pid_t setsid(void)`: a new session and process group, led by the caller, without a controlling terminal.
  * Since Linux 2.0.
  *
- * Acts on: the child, in a spawn only. `detached` and `stdio: 'pty'` do it before the first step. Needs no
- * privilege.
+ * Acts on: the child, in a spawn only. `detached` does it before the first step, and so does `stdio: 'pty'`
+ * unless steps open the pty. Needs no privilege.
  *
  * | errno | when |
  * |-------|------|
@@ -185,7 +185,7 @@ export function windowSize(fd: FdArgument, columns: number, rows: number): Step 
  *
  * It is made for `stdio: 'pty'`: given these steps, spawn() makes no pty of its own, and the process has this
  * one as `pty` from `'spawn'` on. `tty` then prints its name inside, which a pty from outside cannot have
- * there. Comes after the steps that mount a devpts, and after `clone`.
+ * there. Comes after the steps that mount a devpts, and after `clone`; not together with `detached`.
  *
  * Acts on: the child, in a spawn only. Needs no privilege but write permission on `path`.
  *
