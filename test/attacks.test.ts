@@ -194,26 +194,29 @@ describe('writes to /proc that are redirected (CVE-2019-16884, CVE-2025-52881)',
     expect(stdout).toBe('3\n4\nfakefakefake')
   })
 
-  // A sanitizer looks at /proc as well.
-  const needs = { ...rights, tools: ['unshare', 'mount'], sanitizer: false }
-  on(needs).test('what was no procfs from the start gets none', async () => {
-    const script = `
+  // A sanitizer wants one as well.
+  on({ ...rights, tools: ['unshare', 'mount'], sanitizer: false }).test(
+    'what was no procfs from the start gets none',
+    async () => {
+      const script = `
       import { spawn } from 'fancyproc'
       import { mapUser } from 'fancyproc/steps'
       const { exited } = spawn('true', [], { namespaces: ['user'], steps: mapUser(), stdio: 'ignore' })
       console.log(await exited.catch(({ code, syscall }) => ({ code, syscall })))`
-    const trap = 'mount -t tmpfs none /proc && mkdir /proc/self && touch /proc/self/uid_map && exec "$0" "$@"'
-    const flags = root ? ['--mount'] : ['--mount', '--user', '--map-root-user']
-    const { stdout } = await command('unshare', [
-      ...flags,
-      'sh',
-      '-c',
-      trap,
-      process.execPath,
-      ...module(script),
-    ])
-    expect(stdout).toBe("{ code: 'ENXIO', syscall: 'open /proc' }\n")
-  })
+      const trap =
+        'mount -t tmpfs none /proc && mkdir /proc/self && touch /proc/self/uid_map && exec "$0" "$@"'
+      const flags = root ? ['--mount'] : ['--mount', '--user', '--map-root-user']
+      const { stdout } = await command('unshare', [
+        ...flags,
+        'sh',
+        '-c',
+        trap,
+        process.execPath,
+        ...module(script),
+      ])
+      expect(stdout).toBe("{ code: 'ENXIO', syscall: 'open /proc' }\n")
+    },
+  )
 })
 
 describe('capabilities (CVE-2022-27650)', () => {
