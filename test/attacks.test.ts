@@ -206,14 +206,8 @@ describe('writes to /proc that are redirected (CVE-2019-16884, CVE-2025-52881)',
       const trap =
         'mount -t tmpfs none /proc && mkdir /proc/self && touch /proc/self/uid_map && exec "$0" "$@"'
       const flags = root ? ['--mount'] : ['--mount', '--user', '--map-root-user']
-      const { stdout } = await command('unshare', [
-        ...flags,
-        'sh',
-        '-c',
-        trap,
-        process.execPath,
-        ...module(script),
-      ])
+      const node = [process.execPath, ...module(script)]
+      const { stdout } = await command('unshare', [...flags, 'sh', '-c', trap, ...node])
       expect(stdout).toBe("{ code: 'ENXIO', syscall: 'open /proc' }\n")
     },
   )

@@ -1,0 +1,131 @@
+// Boots a machine in QEMU, and gives what it left on its last disk.
+import { spawn, spawnSync } from 'node:child_process'
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { stdout } from 'node:process'
+import { clearTimeout, setTimeout } from 'node:timers'
+
+import { Failure } from '../project.mjs'
+import { directory as cache } from './cache.mjs'
+import { initramfs } from './initramfs.mjs'
+
+/** What the guest says last: what follows is the kernel's farewell. */
+const END = 'vm: end'
+
+const machines = {
+  amd64: {
+    program: 'qemu-system-x86_64',
+    package: 'qemu-system-x86',
+    options: ['-machine', 'q35'],
+    console: 'ttyS0',
+  },
+  arm64: {
+    program: 'qemu-system-aarch64',
+    package: 'qemu-system-arm',
+    options: ['-machine', 'virt,gic-version=3'],
+    console: 'ttyAMA0',
+  },
+}
+
+const LSM = {
+  selinux: 'lsm=selinux,landlock,bpf selinux=1 enforcing=0',
+  apparmor: 'lsm=apparmor,landlock,bpf apparmor=1',
+}
+
+export const tools = (arch) => ({
+  [machines[arch].program]: machines[arch].package,
+  cpio: 'cpio',
+  setpriv: 'util-linux',
+})
+
+/** `disks`: images in the order of /dev/vda and on; what the guest writes there is forgotten, except on the last one. */
+function command({ arch, accel, kernel, initrd, disks, lsm, shell }) {
+  const { program, options, console } = machines[arch]
+  const append = [
+    `console=${console} panic=-1 loglevel=${shell ? 5 : 4} fancyproc.shell=${Number(shell)}`,
+    LSM[lsm],
+  ]
+  const drives = disks.map((file, index) => {
+    const kept = index === disks.length - 1
+    return `file=${file},if=virtio,format=raw,${kept ? 'cache=writeback' : 'snapshot=on'}`
+  })
+  return [
+    program,
+    ...options,
+    ...['-accel', accel === 'tcg' ? 'tcg,thread=multi,tb-size=512' : accel],
+    ...['-cpu', 'max', '-smp', '2', '-m', '2048'],
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-nic', 'none'],
+    ...[
+      '-chardev',
+      `stdio,id=terminal,mux=${shell ? 'on,signal=off' : 'off'}`,
+      '-serial',
+      'chardev:terminal',
+    ],
+    ...(shell ? ['-mon', 'chardev=terminal'] : []),
+    ...['-kernel', kernel.vmlinuz, '-initrd', initrd, '-append', append.join(' ')],
+    ...drives.flatMap((drive) => ['-drive', drive]),
+  ]
+}
+
+/** Prints what the machine says until its end. */
+async function stream(output, log) {
+  const file = createWriteStream(log)
+  let ended = false
+  for await (const line of createInterface({ input: output })) {
+    const text = line.replace(/\r/g, '')
+    file.write(`${text}\n`)
+    ended ||= text === END
+    if (!ended) stdout.write(`${text}\n`)
+  }
+  file.end()
+}
+
+export async function boot(
+  directory,
+  { arch, accel, lsm, kernel, root, disks, settings, script, minutes, shell = false },
+) {
+  const initrd = initramfs(directory, {
+    busybox: root.busybox,
+    disk: kernel.disk,
+    settings: { ...settings, LSM: lsm, SHELL_WANTED: Number(shell), CONSOLE: machines[arch].console },
+    command: script,
+  })
+  const results = join(directory, 'results.img')
+  writeFileSync(results, '')
+  truncateSync(results, 64 << 20)
+  const images = [root.image, kernel.modules, ...disks, results]
+  const [program, ...args] = command({ arch, accel, kernel, initrd, disks: images, lsm, shell })
+
+  // The machine dies with us, whatever kills us.
+  const machine = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...args], {
+    stdio: shell ? 'inherit' : ['ignore', 'pipe', 'inherit'],
+  })
+  const limit = setTimeout(() => machine.kill('SIGKILL'), minutes * 60_000)
+  const ended = new Promise((resolve, reject) => {
+    machine.on('error', reject)
+    machine.on('close', (code, signal) => resolve(signal ?? code))
+  })
+  if (!shell) await stream(machine.stdout, join(directory, 'console'))
+  const how = await ended
+  clearTimeout(limit)
+
+  const out = join(cache, 'last')
+  rmSync(out, { recursive: true, force: true })
+  mkdirSync(out)
+  if (!shell) renameSync(join(directory, 'console'), join(out, 'console'))
+  const unpacked = spawnSync('tar', ['--extract', '--file', results, '--directory', out])
+  if (unpacked.status !== 0 || !existsSync(join(out, 'status'))) {
+    throw new Failure(`the machine ended without a result (${program}: ${how}), or after ${minutes} minutes`)
+  }
+  return { status: Number(readFileSync(join(out, 'status'), 'utf8')), out }
+}
