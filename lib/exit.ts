@@ -14,8 +14,8 @@ export interface Usage {
 }
 
 /**
- * Why it ended: it exited; a signal ended it; one that dumped core did; its `timeout` or `signal` did; `kill()` did
- * before it had begun to run its program.
+ * Why it ended: it exited; a signal ended it; one that dumped core did; its `timeout` passed or its `signal` aborted
+ * before that, whatever it made of our signal; `kill()` came before it ran its program.
  */
 export type Reason = 'exited' | 'signaled' | 'dumped' | 'timeout' | 'aborted' | 'cancelled'
 

@@ -1,4 +1,5 @@
 // The sole importer of the binary, and its types. Functions return -errno when they fail.
+import { check } from './errors.ts'
 import { load } from './load.ts'
 
 /** One row of native/operations.def. */
@@ -76,9 +77,10 @@ function initialize(binding: Binding): Native {
     table.set(name, { code, name, arguments: args, scope, flags, kernel })
   }
   const listeners: Listener[] = []
-  binding.init((rows) => {
+  const events = binding.init((rows) => {
     for (const listen of listeners) listen(rows)
   })
+  check(events, 'pthread_create')
   return Object.assign(binding, { table, listeners })
 }
 

@@ -19,29 +19,29 @@ export interface SpawnOptions {
    * New namespaces of the child, by the kernel's names for them. Together with `cgroup`, a 'cgroup' one begins where the
    * parent is: to begin in the new one, use the step `unshare('cgroup')`.
    */
-  namespaces?: readonly Namespace[]
+  namespaces?: readonly Namespace[] | undefined
   /** The cgroup that it is born in (CLONE_INTO_CGROUP): a `Cgroup`, an fd of its directory, or the path. */
-  cgroup?: Cgroup | FdLike | string
+  cgroup?: Cgroup | FdLike | string | undefined
   /** Its pid in its pid namespace and in those around it, innermost first (Linux 5.5, CAP_CHECKPOINT_RESTORE). */
-  setTid?: readonly number[]
+  setTid?: readonly number[] | undefined
   /** What happens in the child, in this order, between clone3 and execve. */
-  steps?: readonly Steps[]
+  steps?: readonly Steps[] | undefined
   /** As in `child_process.spawn`, or `'pty'`. Descriptors 0 to 2 are pipes, higher ones stream sockets. Default: `'pipe'`. */
-  stdio?: Stdio
+  stdio?: Stdio | undefined
   /** Initial size of the pty's window; one side alone: 80 columns, 24 rows. */
-  pty?: { columns?: number; rows?: number }
+  pty?: { columns?: number; rows?: number } | undefined
   /** All of its environment. Without it: `PATH`, and `TERM` on a pty. */
-  env?: Readonly<Record<string, string | undefined>>
+  env?: Readonly<Record<string, string | undefined>> | undefined
   /** `argv[0]`, where it is not to be the file's name. */
-  argv0?: string
+  argv0?: string | undefined
   /** Kills the child when it aborts. */
-  signal?: AbortSignal
-  /** Milliseconds after which the child is killed. */
-  timeout?: number
+  signal?: AbortSignal | undefined
+  /** Milliseconds after which the child is sent `killSignal`, which it may handle; 0 for none. */
+  timeout?: number | undefined
   /** What `kill()`, `timeout` and `signal` send. Default: SIGTERM, and SIGKILL to the first process of a pid namespace. */
-  killSignal?: Signal
+  killSignal?: Signal | undefined
   /** A session of its own: setsid(2). */
-  detached?: boolean
+  detached?: boolean | undefined
 }
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'

@@ -310,8 +310,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   ): void {
     this.exitCode = code
     this.signalCode = signal
-    // Whoever exits by himself was not ended by our signal.
-    const reason = how === 'exited' ? how : (this.#reason ?? how)
+    const reason = this.#reason ?? how
     debug('%s: pid %s ended: %s', this.spawnfile, this.pid, signal ?? code)
     this.#finish()
     this.#exited.resolve({ code, signal, usage, reason })

@@ -21,30 +21,34 @@ export interface RunResult<T = string> extends Exit {
 
 const DEFAULT_MAX_BUFFER = 1 << 20
 
-/** Reads a stream to its end, or kills at the limit. */
+/** Reads a stream to its end, or kills at the limit. What has been read is in `chunks`, whatever becomes of it. */
 function collect(
   child: Process,
   stream: Readable | null | undefined,
-  name: string,
+  { chunks, name }: Output,
   maxBuffer: number,
-): Promise<Buffer> {
-  const chunks: Buffer[] = []
+): Promise<void> {
   let length = 0
-  if (!stream) return Promise.resolve(Buffer.alloc(0))
+  if (!stream) return Promise.resolve()
   return new Promise((resolve, reject) => {
     stream.on('data', (chunk: Buffer) => {
+      const room = maxBuffer - length
       length += chunk.length
-      if (length <= maxBuffer) return chunks.push(chunk)
+      if (room > 0) chunks.push(chunk.subarray(0, room))
+      if (chunk.length <= room) return
       child.kill('SIGKILL')
       stream.destroy()
       const error = outOfRange(name, `more than maxBuffer, ${String(maxBuffer)} bytes`)
-      return reject(Object.assign(error, { code: 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER' }))
+      reject(Object.assign(error, { code: 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER' }))
     })
     stream.on('error', reject)
-    stream.on('close', () => {
-      resolve(Buffer.concat(chunks))
-    })
+    stream.on('close', resolve)
   })
+}
+
+interface Output {
+  name: string
+  chunks: Buffer[]
 }
 
 const givenUp: readonly Reason[] = ['timeout', 'aborted', 'cancelled']
@@ -62,7 +66,7 @@ async function terminal(child: Process): Promise<Readable | undefined> {
 
 /**
  * spawn(), collecting what it prints: resolves with that and with how it ended, whatever its exit code; rejects when
- * its setup failed or it printed more than `maxBuffer`.
+ * its setup failed, or it printed more than `maxBuffer`: that error has `stdout` and `stderr` up to there.
  */
 export function run(
   file: string,
@@ -98,19 +102,29 @@ export async function run(
     child.stdin.on('error', () => undefined)
     child.stdin.end(input)
   }
-  const output = Promise.all([
+  const [stdout, stderr] = [output('stdout'), output('stderr')]
+  const collected = Promise.all([
     stdio === 'pty'
-      ? terminal(child).then((pty) => collect(child, pty, 'stdout', maxBuffer))
-      : collect(child, child.stdout, 'stdout', maxBuffer),
-    collect(child, child.stderr, 'stderr', maxBuffer),
+      ? terminal(child).then((pty) => collect(child, pty, stdout, maxBuffer))
+      : collect(child, child.stdout, stdout, maxBuffer),
+    collect(child, child.stderr, stderr, maxBuffer),
   ])
-  output.catch(() => undefined)
+  collected.catch(() => undefined)
+  const text = ({ chunks }: Output): string | Buffer => {
+    const bytes = Buffer.concat(chunks)
+    return encoding === 'buffer' ? bytes : bytes.toString(encoding)
+  }
   const exit = await child.exited
   // Who has been given up is not waited for: a child of his may hold the pipes.
   if (givenUp.includes(exit.reason)) setImmediate(destroyStreams, child)
-  const [stdout, stderr] = await output.finally(() => {
+  try {
+    await collected
+  } catch (error) {
+    throw Object.assign(error as Error, { stdout: text(stdout), stderr: text(stderr) })
+  } finally {
     destroyStreams(child)
-  })
-  if (encoding === 'buffer') return { ...exit, stdout, stderr }
-  return { ...exit, stdout: stdout.toString(encoding), stderr: stderr.toString(encoding) }
+  }
+  return { ...exit, stdout: text(stdout), stderr: text(stderr) }
 }
+
+const output = (name: string): Output => ({ name, chunks: [] })

@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { debuglog } from 'node:util'
 import { assertSpawnable, openForSpawn } from './cgroups.ts'
-import { errnoName, invalid, KernelError, show } from './errors.ts'
+import { invalid, KernelError, show } from './errors.ts'
 import { explain } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './identity.ts'
@@ -97,7 +97,7 @@ function submit(options: Checked, steps: readonly Step[], stdio: Prepared, cgrou
   return result < 0
     ? new KernelError({
         errno: -result,
-        syscall: errnoName(-result) === 'EAGAIN' ? 'pthread_create' : 'fcntl',
+        syscall: 'fcntl',
       })
     : result
 }

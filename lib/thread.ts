@@ -4,8 +4,9 @@
  * Node has many threads. What these change stays behind on all others: libuv's pool, where `fs.promises`,
  * callbacks of `fs` and `dns.lookup` run, and other Workers. After `unshare('fs')` and `unshare('mnt')` on
  * the main thread `fs.readFileSync` sees the new mounts, and `fs.promises.readFile` the old ones. A Worker is
- * the place for it; the thread and what it joined are gone when the Worker ends. Workers and child processes
- * that are made by a changed thread start in what it is in.
+ * the place for it; the thread and what it joined are gone when the Worker ends. Workers that a changed thread
+ * makes, and children of `child_process`, start in what it is in; those of our `spawn` never do: they have the
+ * identity of the thread that first used this library, as it was then.
  *
  * chdir, chroot, umask, pivot_root, setrlimit and setsid change the whole process, and so are steps only.
  */
@@ -47,8 +48,8 @@ function opening<Args extends readonly unknown[]>(make: (...args: Args) => FdSte
 /**
  * `int unshare(int flags)`: new namespaces for this thread. 'user' is EINVAL in Node, which has several
  * threads. 'mnt' stops sharing root and cwd with the other threads, too. 'pid' and 'time' are those of
- * children only: the first child that this process makes from this thread is pid 1 there, and after its end
- * each spawn fails with ENOMEM. Needs CAP_SYS_ADMIN.
+ * children only which this very thread forks, as `child_process` does: the first is pid 1 there, and after its
+ * end each fork fails with ENOMEM. Our `spawn` takes no notice. Needs CAP_SYS_ADMIN.
  *
  * See `unshare` of fancyproc/steps for errors, and `man 2 unshare`.
  */

@@ -43,6 +43,9 @@ Napi::Value operations(const Napi::CallbackInfo& info) {
 
 // init(onEvents)
 Napi::Value init(const Napi::CallbackInfo& info) {
+  // At once: what the thread that loads us does to itself later is not to be passed on to spawns.
+  int error = watcher::start();
+  if (error < 0) return number(info, error);
   auto environment = Environment::create(info.Env(), info[0].As<Napi::Function>());
   return number(info, environment == nullptr ? -ENOMEM : 0);
 }
@@ -72,13 +75,10 @@ Napi::Value spawn(const Napi::CallbackInfo& info) {
   request.set_tid.assign(set_tid.Data(), set_tid.Data() + set_tid.ElementLength());
   request.plan.assign(plan.Data(), plan.Data() + plan.ByteLength());
 
-  int error = watcher::start();
-  if (error < 0) return number(info, error);
   auto child = std::make_shared<Child>(environment->next_id(), environment, std::move(request));
   environment->add(child);
-  error = spawner::submit(child);
-  if (error < 0) environment->remove(child->id);
-  return number(info, error < 0 ? error : static_cast<double>(child->id));
+  spawner::submit(child);
+  return number(info, child->id);
 }
 
 std::shared_ptr<Child> child_of(const Napi::CallbackInfo& info) {

@@ -159,16 +159,21 @@ Failure launch(Child& child, void* stack) {
 
 class Pool {
  public:
-  int submit(std::shared_ptr<Child> child) {
+  void submit(std::shared_ptr<Child> child) {
     std::lock_guard lock(mutex_);
-    if (idle_ == 0 && threads_ < quiet_threads_) {
-      int error = add_thread();
-      if (error != 0 && threads_ == 0) return error;
-    }
     queue_.push_back(std::move(child));
     wake_.notify_one();
     if (idle_ < queue_.size()) watcher::wake();
-    return 0;
+  }
+
+  // A new thread has the ids, namespaces and no_new_privs of the one that makes it. The watcher makes all of them, or
+  // a spawn would be what some Worker had made of itself.
+  bool grow() {
+    std::unique_lock lock(mutex_);
+    int error = 0;
+    while (idle_ + fresh_ < queue_.size() && threads_ < quiet_threads_ && error == 0) error = add_thread();
+    if (threads_ == 0 && error != 0) refuse(lock, -error);
+    return !queue_.empty();
   }
 
   bool tick() {
@@ -188,6 +193,13 @@ class Pool {
   }
 
  private:
+  void refuse(std::unique_lock<std::mutex>& lock, int error) {
+    std::deque<std::shared_ptr<Child>> refused;
+    refused.swap(queue_);
+    lock.unlock();
+    for (auto& child : refused) child->fail(static_cast<int>(LaunchPhase::thread), 0, error, 0, 0, 0);
+  }
+
   int add_thread() {
     sigset_t all, before;
     pthread_t thread;
@@ -206,8 +218,10 @@ class Pool {
         this);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_attr_destroy(&attributes);
-    if (error == 0) threads_++;
-    return -error;
+    if (error != 0) return -error;
+    threads_++;
+    fresh_++;
+    return 0;
   }
 
   // Never returns: the parent-death signal is that of the thread which cloned.
@@ -219,6 +233,7 @@ class Pool {
     if (stack == MAP_FAILED || mprotect(stack + page_size, stack_size, PROT_READ | PROT_WRITE) < 0)
       stack_error = errno;
     std::unique_lock lock(mutex_);
+    fresh_--;
     for (;;) {
       idle_++;
       wake_.wait(lock, [this] { return !queue_.empty(); });
@@ -265,6 +280,7 @@ class Pool {
   const size_t quiet_threads_ = std::clamp(std::thread::hardware_concurrency(), 2u, 16u);
   size_t idle_ = 0;
   size_t threads_ = 0;
+  size_t fresh_ = 0;  // made, and not waiting yet
   size_t launched_ = 0;
   size_t launched_before_ = 0;
 };
@@ -277,5 +293,6 @@ Pool& pool() {
 
 }  // namespace
 
-int spawner::submit(std::shared_ptr<Child> child) { return pool().submit(std::move(child)); }
+void spawner::submit(std::shared_ptr<Child> child) { pool().submit(std::move(child)); }
+bool spawner::grow() { return pool().grow(); }
 bool spawner::tick() { return pool().tick(); }

@@ -8,8 +8,11 @@ class Child;
 
 namespace spawner {
 
-// Hands a child over; 0, or -errno when there is no thread and none can be made.
-int submit(std::shared_ptr<Child> child);
+// Hands a child over.
+void submit(std::shared_ptr<Child> child);
+
+// The watcher makes the threads, when it has been woken: true while some of the children wait.
+bool grow();
 
 // The watcher calls this: true while it must be called again in a moment.
 bool tick();

@@ -252,7 +252,7 @@ void* run(void*) {
       auto* watch = static_cast<Watch*>(events[i].data.ptr);
       if (watch == nullptr) {
         uint64_t value;
-        ticking = read(watcher.wakeup, &value, sizeof value) > 0 || ticking;
+        if (read(watcher.wakeup, &value, sizeof value) > 0) ticking = spawner::grow() || ticking;
       } else if (watch->of == Watch::Of::control) {
         on_control(watch);
       } else if (watch->of == Watch::Of::process) {
