@@ -163,6 +163,17 @@ function died(
   })
 }
 
+const maps = new Set(['uid_map', 'gid_map', 'setgroups_deny'])
+
+/** The mistake behind most failures of a map. */
+function nothingToMap({ flags, steps }: Checked, index: number): string | undefined {
+  if (!maps.has(steps[index]?.operation ?? '') || flags & CLONE_NEWUSER) return undefined
+  const entered = steps
+    .slice(0, index)
+    .some(({ operation }) => ['unshare', 'clone', 'setns'].includes(operation))
+  return entered ? undefined : "there is no new user namespace to map: have 'user' among the namespaces"
+}
+
 export function explain(failure: SetupFailure, options: Checked, said: string | undefined): Error {
   const { phase, step: index, errno } = failure
   if (phase === PHASE_STEPS) {
@@ -177,7 +188,12 @@ export function explain(failure: SetupFailure, options: Checked, said: string | 
       dest: step?.dest,
     }
     if (errno === 0) return died(failure, syscall, where)
-    return new KernelError({ ...where, errno, syscall, hint: said ?? step?.hints[errnoName(errno)] })
+    return new KernelError({
+      ...where,
+      errno,
+      syscall,
+      hint: said ?? nothingToMap(options, index) ?? step?.hints[errnoName(errno)],
+    })
   }
   if (phase === PHASE_EXECVE) {
     return new KernelError({ errno, syscall: 'execve', path: options.file, hint: execveHint(errno, options) })

@@ -28,7 +28,7 @@ export interface SpawnOptions {
   steps?: readonly Steps[] | undefined
   /** As in `child_process.spawn`, or `'pty'`. Descriptors 0 to 2 are pipes, higher ones stream sockets. Default: `'pipe'`. */
   stdio?: Stdio | undefined
-  /** Initial size of the pty's window; one side alone: 80 columns, 24 rows. */
+  /** Initial size of the pty's window; one side alone: 80 columns, 24 rows. For a pty that steps open: `openpty(path, size)`. */
   pty?: { columns?: number; rows?: number } | undefined
   /** All of its environment. Without it: `PATH`, and `TERM` on a pty. */
   env?: Readonly<Record<string, string | undefined>> | undefined

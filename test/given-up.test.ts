@@ -45,6 +45,14 @@ on({}).test("another process's stream can be inherited", async () => {
   expect(String(chunk)).toBe('through\n')
 })
 
+on({}).test('a terminal that steps open has its size before the program runs', async () => {
+  const { stdout } = await run('stty', ['size'], {
+    stdio: 'pty',
+    steps: openpty('/dev/ptmx', { columns: 77, rows: 33 }),
+  })
+  expect(stdout).toBe('33 77\r\n')
+})
+
 on({}).test('fds have any name', async () => {
   using file = new Fd(openSync('/dev/null', 'r'))
   await using child = spawn('true', { steps: [sendFd('constructor', file), sendFd('__proto__', file)] })

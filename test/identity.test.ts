@@ -323,6 +323,13 @@ describe('dropping privilege', () => {
   })
 })
 
+test('a map without a new user namespace says what is missing', async () => {
+  await expect(run('true', [], { steps: mapUser() })).rejects.toMatchObject({
+    step: 0,
+    hint: "there is no new user namespace to map: have 'user' among the namespaces",
+  })
+})
+
 test('this process is who it was', () => {
   expect([process.geteuid!(), process.getegid!(), facts.user === 'root']).toEqual([uid, gid, uid === 0])
 })

@@ -49,7 +49,6 @@ export async function start(
       namespaces,
       ...(cgroup && { cgroup }),
       stdio,
-      ...(pty && { pty }),
       env: { PATH, HOSTNAME: hostname, HOME: '/root', ...(tty && { TERM: 'xterm' }), ...env },
       steps: [
         ordinaryUser ? mapUser() : [],
@@ -57,7 +56,7 @@ export async function start(
         unshare('cgroup'),
         sethostname(hostname),
         enterRoot(container),
-        tty ? openpty() : [],
+        tty ? openpty('/dev/pts/ptmx', pty) : [],
         dropCapabilities(),
         setNoNewPrivs(),
         label === undefined ? [] : setexeccon(label),

@@ -1,7 +1,7 @@
 // ioctl(2), which is how terminals are driven, and setsid(2).
 import { invalid, show } from '../errors.ts'
 import { FdStep, Step, type StepDetails } from '../step.ts'
-import { cell, fd as fdArgument, type FdArgument, integer, named } from './arguments.ts'
+import { cell, fd as fdArgument, type FdArgument, integer, named, options } from './arguments.ts'
 import { dup, sendFd } from './fd.ts'
 import { open } from './open.ts'
 import { call, fdName, hex, quote } from './strace.ts'
@@ -178,6 +178,13 @@ export function windowSize(fd: FdArgument, columns: number, rows: number): Step 
   return new Step('ioctl', [cell(fd), requests.TIOCSWINSZ, size], details(fd, requests.TIOCSWINSZ, shown))
 }
 
+export interface WindowSize {
+  /** Default: 80 */
+  columns?: number
+  /** Default: 24 */
+  rows?: number
+}
+
 /**
  * `openat(path)`, `ioctl(TIOCSPTLCK)`, `ioctl(TIOCGPTPEER)`, `setsid`, `ioctl(TIOCSCTTY)`, three times
  * `dup3`, `sendmsg`: opens a pty of the child's own devpts, makes it the controlling terminal and descriptors
@@ -185,7 +192,8 @@ export function windowSize(fd: FdArgument, columns: number, rows: number): Step 
  *
  * It is made for `stdio: 'pty'`: given these steps, spawn() makes no pty of its own, and the process has this
  * one as `pty` from `'spawn'` on. `tty` then prints its name inside, which a pty from outside cannot have
- * there. Comes after the steps that mount a devpts, and after `clone`; not together with `detached`.
+ * there. Comes after the steps that mount a devpts, and after `clone`; not together with `detached`. Its window has
+ * `size` from the start; spawn's option `pty` sets it when the master has arrived, and the program may run by then.
  *
  * Acts on: the child, in a spawn only. Needs no privilege but write permission on `path`.
  *
@@ -194,13 +202,16 @@ export function windowSize(fd: FdArgument, columns: number, rows: number): Step 
  *
  * See `man 7 pty`, `man 4 pts`, `man 2 TIOCGPTPEER`.
  */
-export function openpty(path = '/dev/pts/ptmx'): Step[] {
+export function openpty(path = '/dev/pts/ptmx', size?: WindowSize): Step[] {
+  const { columns = 80, rows = 24 } =
+    size === undefined ? {} : options<WindowSize>(size, 'openpty', ['columns', 'rows'])
   const master = open(path, ['O_RDWR', 'O_NOCTTY'])
   const peer = ptsPeer(master)
   return [
     master,
     unlockpt(master),
     peer,
+    ...(size === undefined ? [] : [windowSize(master, columns, rows)]),
     setsid(),
     setControllingTerminal(peer),
     dup(peer, 0),

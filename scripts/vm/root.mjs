@@ -82,8 +82,8 @@ function settle(root) {
 }
 
 export const root = (arch) => {
-  const sources = ['debian.mjs', 'image.mjs', 'root.mjs', ...modules.map((name) => `guest/${name}`)]
-  const key = recipe(sources, arch)
+  const scripts = ['debian.mjs', 'image.mjs', 'root.mjs', ...modules.map((name) => `guest/${name}`)]
+  const key = recipe(scripts, arch)
   const path = cached(`root-${arch}`, key, (content, temporary) => {
     provide({ setfiles: 'policycoreutils', mke2fs: 'e2fsprogs' })
     const tree = join(temporary, 'tree')
