@@ -1,15 +1,15 @@
+import { once } from 'node:events'
 import { fstatSync } from 'node:fs'
 import { debuglog } from 'node:util'
 import { assertSpawnable, openForSpawn } from './cgroups.ts'
 import { invalid, KernelError, show } from './errors.ts'
 import { explain } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
-import { holdMaps, type RunTool, writeMap } from './identity.ts'
+import { holdMaps, type RunTool, writeMap } from './idmap.ts'
 import { native } from './native.ts'
 import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
 import { AT_FDCWD, CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
 import { begin, Process, refuse, type SetupFailure, stop } from './process.ts'
-import { run } from './run.ts'
 import { requireSelinux } from './selinux.ts'
 import { discard, type Prepared, prepare } from './stdio.ts'
 import { format, type Step } from './step.ts'
@@ -210,8 +210,14 @@ function trace({ namespaces, cgroup, stdio, setTid }: Checked): object {
   }
 }
 
-const runTool: RunTool = (file, args) =>
-  run(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } })
+const runTool: RunTool = async (file, args) => {
+  const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env['PATH'] } })
+  let stderr = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  const { code } = await child.exited
+  await once(child, 'close')
+  return { code, stderr }
+}
 
 function abortError(signal: AbortSignal): Error {
   return Object.assign(new Error('The operation was aborted', { cause: signal.reason }), {
