@@ -58,8 +58,8 @@ export async function start(
         enterRoot(container),
         tty ? openpty('/dev/pts/ptmx', pty) : [],
         dropCapabilities(),
-        setNoNewPrivs(),
-        label === undefined ? [] : setexeccon(label),
+        // With no_new_privs, a change of label takes a permission (nnp_transition) that policies seldom give.
+        label === undefined ? setNoNewPrivs() : setexeccon(label),
         attached && label === undefined ? setPdeathsig('SIGKILL') : [],
       ],
     })
