@@ -82,9 +82,9 @@ export function archive(suite, arch, directory) {
   run('apt-get', [...options, 'update', '-q'])
 
   return {
-    /** What installing `name` would install. */
-    closure(name) {
-      const args = [...options, '--simulate', '--no-install-recommends', 'install', name]
+    /** What installing these would install. */
+    closure(...wanted) {
+      const args = [...options, '--simulate', '--no-install-recommends', 'install', ...wanted]
       const output = execFileSync('apt-get', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
       return [...output.matchAll(/^Inst (\S+)/gm)].map(([, found]) => found.replace(/:.*/, ''))
     },

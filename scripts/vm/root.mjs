@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { Failure, run } from '../project.mjs'
 import { cached, guest, provide, recipe } from './cache.mjs'
-import { hostArch, sources } from './debian.mjs'
+import { archive, hostArch, sources } from './debian.mjs'
 import { image } from './image.mjs'
 
 const SUITE = 'trixie'
@@ -13,33 +13,32 @@ const PACKAGES = [
   ...['iproute2', 'iputils-ping', 'kmod', 'libcap2-bin', 'attr', 'e2fsprogs', 'bsdextrautils'],
   ...['selinux-policy-default', 'policycoreutils', 'selinux-utils', 'semodule-utils', 'apparmor'],
 ]
-/** Of a foreign architecture packages are only unpacked: their scripts would need it. */
-const optionsFor = (arch) =>
-  arch === hostArch
-    ? ['--variant=minbase', `--include=${PACKAGES.join(',')}`]
-    : ['--variant=extract', `--include=?essential,${PACKAGES.join(',')}`]
-
-/** mmdebstrap takes most of the time, and most changes are to what comes after it. */
+/** Debian's own packages, and nothing of ours: most of the time goes here, and most changes are to what comes after it. */
 function base(arch) {
-  const key = recipe(['debian.mjs'], SUITE, arch, optionsFor(arch))
+  const key = recipe(['debian.mjs'], SUITE, arch, PACKAGES)
   const path = cached(`base-${arch}`, key, (content, temporary) => {
     if (process.getuid() !== 0) throw new Failure('the root of the machine is made as root')
-    provide({ mmdebstrap: 'mmdebstrap' })
-    const file = join(temporary, 'suite.sources')
-    writeFileSync(file, sources(SUITE))
-    const options = ['--quiet', `--architectures=${arch}`, ...optionsFor(arch)]
-    run('mmdebstrap', [...options, SUITE, join(content, 'root.tar'), file])
+    const tar = join(content, 'root.tar')
+    if (arch === hostArch) bootstrap(tar, temporary)
+    else extract(arch, tar, temporary)
   })
   return join(path, 'root.tar')
 }
 
-function unpack(arch, tree) {
-  const options = ['--xattrs', '--xattrs-include=*', '--numeric-owner', '--directory', tree]
-  run('tar', ['--extract', ...options, '--file', base(arch)])
-  if (arch === hostArch) return
-  // What the scripts would have made: users, settings, the compiled policy.
-  run('tar', ['--extract', ...options, '--file', base(hostArch), './etc', './var/lib/selinux'])
-  rmSync(join(tree, 'etc/ld.so.cache'))
+function bootstrap(tar, temporary) {
+  provide({ mmdebstrap: 'mmdebstrap' })
+  const file = join(temporary, 'suite.sources')
+  writeFileSync(file, sources(SUITE))
+  run('mmdebstrap', ['--quiet', '--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, tar, file])
+}
+
+/** Of a foreign architecture packages are only unpacked: their scripts are for that one. */
+function extract(arch, tar, temporary) {
+  const packages = archive(SUITE, arch, join(temporary, 'apt'))
+  const tree = join(temporary, 'base')
+  mkdirSync(tree)
+  packages.unpack(packages.closure('?essential', ...PACKAGES), tree)
+  run('tar', ['--create', '--xattrs', '--xattrs-include=*', '--file', tar, '--directory', tree, '.'])
 }
 
 const modules = readdirSync(guest()).filter((name) => name.endsWith('.cil'))
@@ -48,13 +47,8 @@ const modules = readdirSync(guest()).filter((name) => name.endsWith('.cil'))
 function extendPolicy(root) {
   mkdirSync(join(root, 'tmp/policy'))
   for (const name of modules) cpSync(guest(name), join(root, 'tmp/policy', name))
-  run('chroot', [
-    root,
-    'semodule',
-    '--noreload',
-    '--install',
-    ...modules.map((name) => `/tmp/policy/${name}`),
-  ])
+  const files = modules.map((name) => `/tmp/policy/${name}`)
+  run('chroot', [root, 'semodule', '--noreload', '--install', ...files])
   rmSync(join(root, 'tmp/policy'), { recursive: true })
 }
 
@@ -66,19 +60,33 @@ function label(root, contexts) {
   run('setfiles', ['-F', '-r', root, join(contexts, 'file_contexts'), root])
 }
 
-function settle(root) {
+/** A root with its settings and the policy, not yet labelled. */
+function unpack(arch, tree) {
+  mkdirSync(tree)
+  const attributes = ['--xattrs', '--xattrs-include=*', '--numeric-owner']
+  run('tar', ['--extract', ...attributes, '--file', base(arch), '--directory', tree])
+  if (arch !== hostArch) return borrow(tree)
   const files = {
     'etc/hostname': 'fancyproc\n',
     'etc/hosts': '127.0.0.1 localhost fancyproc\n::1 localhost\n',
     'etc/selinux/config': 'SELINUX=permissive\nSELINUXTYPE=default\n',
     'etc/fstab': '',
   }
-  for (const [path, text] of Object.entries(files)) writeFileSync(join(root, path), text)
-  for (const path of ['etc/apt/sources.list.d', 'etc/resolv.conf']) {
-    rmSync(join(root, path), { recursive: true, force: true })
+  for (const [path, text] of Object.entries(files)) writeFileSync(join(tree, path), text)
+  for (const path of ['etc/apt', 'etc/resolv.conf'])
+    rmSync(join(tree, path), { recursive: true, force: true })
+  extendPolicy(tree)
+}
+
+/** What no architecture has of its own, and packages' scripts make: users, settings, the compiled policy. */
+function borrow(tree) {
+  const native = `${tree}-native`
+  unpack(hostArch, native)
+  for (const path of ['etc', 'var/lib/selinux']) {
+    rmSync(join(tree, path), { recursive: true, force: true })
+    run('cp', ['--archive', join(native, path), join(tree, path)])
   }
-  // Mount points.
-  for (const path of ['opt', 'usr/lib/modules']) mkdirSync(join(root, path), { recursive: true })
+  rmSync(join(tree, 'etc/ld.so.cache'))
 }
 
 export const root = (arch) => {
@@ -87,10 +95,9 @@ export const root = (arch) => {
   const path = cached(`root-${arch}`, key, (content, temporary) => {
     provide({ setfiles: 'policycoreutils', mke2fs: 'e2fsprogs' })
     const tree = join(temporary, 'tree')
-    mkdirSync(tree)
     unpack(arch, tree)
-    settle(tree)
-    extendPolicy(tree)
+    // Mount points.
+    for (const name of ['opt', 'usr/lib/modules']) mkdirSync(join(tree, name), { recursive: true })
     mkdirSync(join(content, 'contexts'))
     label(tree, join(content, 'contexts'))
     cpSync(join(tree, 'usr/bin/busybox'), join(content, 'busybox'))
