@@ -3,6 +3,14 @@ import { rmSync } from 'node:fs'
 
 import { at } from './project.mjs'
 
-for (const path of ['build', 'build-sanitize', 'dist', 'prebuilds', 'coverage', 'compile_commands.json']) {
+for (const path of [
+  'build',
+  'build-sanitize',
+  'dist',
+  'prebuilds',
+  'coverage',
+  '.vm',
+  'compile_commands.json',
+]) {
   rmSync(at(path), { recursive: true, force: true })
 }

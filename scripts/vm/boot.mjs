@@ -1,11 +1,11 @@
 // Boots a machine in QEMU, and gives what it left on its last disk.
 import { spawn, spawnSync } from 'node:child_process'
 import {
+  copyFileSync,
   createWriteStream,
   existsSync,
   mkdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -15,8 +15,7 @@ import { createInterface } from 'node:readline'
 import { stdout } from 'node:process'
 import { clearTimeout, setTimeout } from 'node:timers'
 
-import { Failure } from '../project.mjs'
-import { directory as cache } from './cache.mjs'
+import { at, Failure } from '../project.mjs'
 import { initramfs } from './initramfs.mjs'
 
 /** What the guest says last: what follows is the kernel's farewell. */
@@ -119,10 +118,10 @@ export async function boot(
   const how = await ended
   clearTimeout(limit)
 
-  const out = join(cache, 'last')
+  const out = at('.vm/last')
   rmSync(out, { recursive: true, force: true })
-  mkdirSync(out)
-  if (!shell) renameSync(join(directory, 'console'), join(out, 'console'))
+  mkdirSync(out, { recursive: true })
+  if (!shell) copyFileSync(join(directory, 'console'), join(out, 'console'))
   const unpacked = spawnSync('tar', ['--extract', '--file', results, '--directory', out])
   if (unpacked.status !== 0 || !existsSync(join(out, 'status'))) {
     throw new Failure(`the machine ended without a result (${program}: ${how}), or after ${minutes} minutes`)

@@ -1,9 +1,12 @@
 // What the machines are made from is kept, each thing in a directory named by a digest of its recipe.
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -23,11 +26,27 @@ export const say = (text) => console.error(`vm: ${text}`)
 
 export const seconds = (start) => `${((Date.now() - start) / 1000).toFixed(1)} s`
 
-/** Removes what an older recipe made, and nobody has used for a week. */
-function expire(name) {
+const DAY = 86_400_000
+
+/** Removes what an older recipe made, and nobody has used for `days`. */
+function expire(name, days) {
   for (const other of readdirSync(directory).filter((entry) => entry.replace(/-[^-]*$/, '') === name)) {
     const path = join(directory, other)
-    if (Date.now() - statSync(path).mtimeMs > 7 * 86_400_000) rmSync(path, { recursive: true, force: true })
+    const { mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { mtimeMs: Infinity }
+    if (Date.now() - mtimeMs > days * DAY) rmSync(path, { recursive: true, force: true })
+  }
+}
+
+/** Runs `body` while no other process is in one of the same name. The lock belongs to the open file, and ends with us. */
+function alone(name, body) {
+  mkdirSync(join(directory, 'locks'), { recursive: true })
+  const file = openSync(join(directory, 'locks', name), 'w')
+  try {
+    const { error, status } = spawnSync('flock', ['3'], { stdio: ['ignore', 'inherit', 'inherit', file] })
+    if (error || status !== 0) throw new Failure(`flock: ${error?.message ?? `exit ${status}`}`)
+    return body()
+  } finally {
+    closeSync(file)
   }
 }
 
@@ -58,21 +77,24 @@ export const recipe = (sources, ...values) =>
 /** The directory `name-key`; `build(path)` fills it if it isn't there. It appears whole or not at all. */
 export function cached(name, key, build) {
   const path = join(directory, `${name}-${key}`)
-  if (existsSync(path)) {
-    utimesSync(path, new Date(), new Date())
-    return path
-  }
+  if (!existsSync(path)) alone(name, () => existsSync(path) || make(name, path, build))
+  utimesSync(path, new Date(), new Date())
+  return path
+}
+
+function make(name, path, build) {
   const start = Date.now()
   say(`building ${path}`)
   scratch((temporary) => {
     const content = join(temporary, 'content')
     mkdirSync(content)
     build(content, temporary)
-    if (!existsSync(path)) renameSync(content, path)
+    renameSync(content, path)
   })
-  expire(name)
+  expire(name, 7)
+  // Whoever was killed left one.
+  expire('tmp', 1)
   say(`built ${name} in ${seconds(start)}`)
-  return path
 }
 
 /** Makes sure of programs (program → Debian package), installing their packages where we may. */
@@ -84,8 +106,10 @@ export function provide(programs) {
   if (process.getuid() !== 0 || !which('apt-get')) throw new Failure(advice)
   say(advice)
   const options = { env: { ...env, DEBIAN_FRONTEND: 'noninteractive' } }
-  run('apt-get', ['update', '-q'], options)
-  run('apt-get', ['install', '-qy', '--no-install-recommends', ...packages], options)
+  alone('apt', () => {
+    run('apt-get', ['update', '-q'], options)
+    run('apt-get', ['install', '-qy', '--no-install-recommends', ...packages], options)
+  })
   if (missing().length > 0) throw new Failure(`still missing: ${missing().join(', ')}`)
 }
 

@@ -62,7 +62,7 @@ function tar(args) {
 
 export function archiveCheckout(file, arch) {
   const own = arch === hostArch
-  const left = ['node_modules', '.git', '.setup.lock', 'build-sanitize', 'coverage']
+  const left = ['node_modules', '.git', '.setup.lock', '.vm', 'build-sanitize', 'coverage']
   const builds = own ? ['build/Release/obj*'] : ['build', 'prebuilds']
   const modes = ['--owner=0', '--group=0', '--mode=a+rX,u+w']
   const excluded = [...left, ...builds].map((path) => `--exclude=./${path}`)

@@ -55,8 +55,8 @@ await main(async () => {
     say(`booting ${chosen.version} with ${lsm}, ${seconds(start)} after the start`)
     const variables = {
       FANCYPROC_MACHINE: `Linux ${version} ${lsm} ${arch} node ${options['--node']}`,
-      // Its reports come back with the results.
-      FANCYPROC_VM_CACHE: '/run/vm/out',
+      // They come back with the results.
+      FANCYPROC_REPORTS: '/run/vm/out/reports',
       FANCYPROC_PASS: user,
       FANCYPROC_SCALE: env.FANCYPROC_SCALE ?? '0.1',
       FANCYPROC_SLOWNESS: env.FANCYPROC_SLOWNESS ?? '10',

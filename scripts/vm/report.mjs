@@ -4,10 +4,9 @@ import { arch, release } from 'node:os'
 import { join } from 'node:path'
 import { env } from 'node:process'
 
-import { Failure } from '../project.mjs'
-import { directory } from './cache.mjs'
+import { at, Failure } from '../project.mjs'
 
-const reports = join(directory, 'reports')
+const reports = env.FANCYPROC_REPORTS || at('.vm/reports')
 
 function machine() {
   const name = env.FANCYPROC_MACHINE ?? `here, Linux ${release()} ${arch()}`
