@@ -13,14 +13,19 @@ const PACKAGES = [
   ...['iproute2', 'iputils-ping', 'kmod', 'libcap2-bin', 'attr', 'e2fsprogs', 'bsdextrautils'],
   ...['selinux-policy-default', 'policycoreutils', 'selinux-utils', 'semodule-utils', 'apparmor'],
 ]
+
+/** What every root has: mmdebstrap knows, apt wants to be told. */
+const MINIMAL = ['?essential', '?priority(required)']
+
 /** Debian's own packages, and nothing of ours: most of the time goes here, and most changes are to what comes after it. */
 function base(arch) {
-  const key = recipe(['debian.mjs'], SUITE, arch, PACKAGES)
+  const wanted = arch === hostArch ? PACKAGES : [...MINIMAL, ...PACKAGES]
+  const key = recipe(['debian.mjs'], SUITE, arch, wanted)
   const path = cached(`base-${arch}`, key, (content, temporary) => {
     if (process.getuid() !== 0) throw new Failure('the root of the machine is made as root')
     const tar = join(content, 'root.tar')
     if (arch === hostArch) bootstrap(tar, temporary)
-    else extract(arch, tar, temporary)
+    else extract(arch, wanted, tar, temporary)
   })
   return join(path, 'root.tar')
 }
@@ -33,11 +38,11 @@ function bootstrap(tar, temporary) {
 }
 
 /** Of a foreign architecture packages are only unpacked: their scripts are for that one. */
-function extract(arch, tar, temporary) {
+function extract(arch, wanted, tar, temporary) {
   const packages = archive(SUITE, arch, join(temporary, 'apt'))
   const tree = join(temporary, 'base')
   mkdirSync(tree)
-  packages.unpack(packages.closure('?essential', ...PACKAGES), tree)
+  packages.unpack(packages.closure(...wanted), tree)
   run('tar', ['--create', '--xattrs', '--xattrs-include=*', '--file', tar, '--directory', tree, '.'])
 }
 
@@ -78,7 +83,7 @@ function unpack(arch, tree) {
   extendPolicy(tree)
 }
 
-/** What no architecture has of its own, and packages' scripts make: users, settings, the compiled policy. */
+/** What no architecture has of its own, and packages' scripts make: users, settings, alternatives, the compiled policy. */
 function borrow(tree) {
   const native = `${tree}-native`
   unpack(hostArch, native)
@@ -87,6 +92,8 @@ function borrow(tree) {
     run('cp', ['--archive', join(native, path), join(tree, path)])
   }
   rmSync(join(tree, 'etc/ld.so.cache'))
+  const copy = ['cp', '--archive', '--parents', '--force', '--target-directory', tree, '{}', '+']
+  run('find', ['usr', '-lname', '/etc/alternatives/*', '-exec', ...copy], { cwd: native })
 }
 
 export const root = (arch) => {
