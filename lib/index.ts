@@ -23,7 +23,15 @@ export type { Answer, Probe } from './probe.ts'
 export type { Pty } from './pty.ts'
 export { run } from './run.ts'
 export type { RunOptions, RunResult } from './run.ts'
-export { selinux } from './selinux.ts'
+export { Context, Level, Range, selinux } from './selinux.ts'
+export type {
+  ContextFields,
+  ContextLike,
+  Decision,
+  PolicyBoolean,
+  SelinuxOn,
+  SelinuxStatus,
+} from './selinux.ts'
 export { spawn } from './spawn.ts'
 export { format, Step } from './step.ts'
 export type { Call, FdStep, Steps } from './step.ts'

@@ -1,7 +1,12 @@
-// What SELinux says about processes. Labels belong to threads: all of this reads on the calling one, at once.
+// What libselinux has, mostly under its names: labels are read and decided upon without it.
 import { readFileSync } from 'node:fs'
-import { constants } from 'node:os'
 import { KernelError, outOfRange, show } from './errors.ts'
+import { enabled, requireSelinux } from './selinux/enabled.ts'
+import * as policy from './selinux/policy.ts'
+
+export { Context, type ContextFields, type ContextLike, Level, Range } from './selinux/context.ts'
+export { requireSelinux } from './selinux/enabled.ts'
+export type { Decision, PolicyBoolean, SelinuxOn, SelinuxStatus } from './selinux/policy.ts'
 
 const OWN = '/proc/thread-self/attr/current'
 
@@ -13,36 +18,6 @@ function readLabel(path: string): string {
     if (errno === undefined) throw error
     throw new KernelError({ errno: -errno, syscall: syscall ?? 'read', path, cause: error })
   }
-}
-
-function quietly<T>(read: () => T): T | undefined {
-  try {
-    return read()
-  } catch {
-    return undefined
-  }
-}
-
-/** Is SELinux on in this kernel? That is, it was not disabled at boot, and a policy is loaded. */
-function enabled(): boolean {
-  const filesystems = quietly(() => readFileSync('/proc/filesystems', 'utf8')) ?? ''
-  if (!/\tselinuxfs$/m.test(filesystems)) return false
-  // Before a policy is loaded every task is 'kernel', and the kernel takes any context without applying it.
-  return quietly(() => readLabel(OWN))?.includes(':') ?? false
-}
-
-/** Which security modules this kernel has on, as far as it says. */
-function modules(): string | undefined {
-  return quietly(() => readFileSync('/sys/kernel/security/lsm', 'utf8').trim())
-}
-
-/** Throws where SELinux is off: a label that nobody reads must not be taken for one. */
-export function requireSelinux(syscall = 'setexeccon', path?: string): void {
-  if (enabled()) return
-  const on = modules()
-  const hint =
-    on === undefined ? 'SELinux is off on this kernel' : `SELinux is off on this kernel; on are ${on}`
-  throw new KernelError({ errno: constants.errno.EOPNOTSUPP, syscall, path, hint })
 }
 
 /**
@@ -70,5 +45,5 @@ function getpidcon(pid: number): string {
   return readLabel(`/proc/${String(pid)}/attr/current`)
 }
 
-/** What `libselinux` has for the same questions, under its names. */
-export const selinux = { enabled, getcon, getpidcon } as const
+/** Labels are per thread: what is asked of oneself is asked of the calling thread, at once. */
+export const selinux = { enabled, getcon, getpidcon, ...policy } as const
