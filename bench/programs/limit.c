@@ -1,0 +1,166 @@
+// The physical limit: the system calls of an isolated launch, by hand, from a process of a few hundred KB.
+//
+//   limit [-u] [-b BINDS] [-g CGROUP] [-t THREADS] ROOT PROGRAM
+//
+// For each line "N" it launches PROGRAM in ROOT N times, over so many threads, waits for all exits, and prints wall-clock
+// nanoseconds and microseconds of CPU; a line "+N" leaves them standing, until its input ends.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STACK_SIZE = 64 * 1024, MOST_THREADS = 64 };
+
+#define CLONE_NEW \
+  (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+
+// native/clone3.S: glibc has no clone3.
+long fp_clone3(struct clone_args* args, size_t size, int (*child)(void*), void* argument);
+
+static const char* root;
+static const char* program;
+static int user;
+static long binds;
+static char (*targets)[32];
+static int cgroup = -1;
+static long threads = 1;
+static atomic_long left;
+static int stays;
+static pid_t* standing;
+static atomic_long standing_count;
+
+static void map(const char* file, const char* text) {
+  int fd = open(file, O_WRONLY);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0) _exit(100);
+  close(fd);
+}
+
+static int child(void* unused) {
+  (void)unused;
+  char* argv[] = {(char*)program, NULL};
+  char* envp[] = {NULL};
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  if (stays) prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (user) {
+    map("/proc/self/setgroups", "deny");
+    map("/proc/self/uid_map", "0 0 1");
+    map("/proc/self/gid_map", "0 0 1");
+  }
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) _exit(101);
+  if (mount(root, root, NULL, MS_BIND | MS_REC, NULL) < 0) _exit(102);
+  if (chdir(root) < 0) _exit(103);
+  for (long i = 0; i < binds; i++)
+    if (mount("source", targets[i], NULL, MS_BIND, NULL) < 0) _exit(109);
+  if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) _exit(104);
+  if (syscall(SYS_pivot_root, ".", ".") < 0) _exit(105);
+  if (umount2(".", MNT_DETACH) < 0) _exit(106);
+  if (chdir("/") < 0) _exit(107);
+  execve(program, argv, envp);
+  _exit(108);
+}
+
+static void fail(const char* what) {
+  fprintf(stderr, "limit: %s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+static void launch(void* stack) {
+  struct clone_args args = {0};
+  int status = 0;
+  args.flags = CLONE_VM | CLONE_VFORK | CLONE_NEW;
+  if (user) args.flags |= CLONE_NEWUSER;
+  if (cgroup >= 0) args.flags |= CLONE_INTO_CGROUP;
+  args.cgroup = (uint64_t)cgroup;
+  args.exit_signal = SIGCHLD;
+  args.stack = (uintptr_t)stack;
+  args.stack_size = STACK_SIZE;
+  long pid = fp_clone3(&args, sizeof args, child, NULL);
+  if (pid < 0) {
+    errno = (int)-pid;
+    fail("clone3");
+  }
+  if (stays) {
+    standing[atomic_fetch_add(&standing_count, 1)] = (pid_t)pid;
+  } else if (waitpid((pid_t)pid, &status, 0) != pid || status != 0) {
+    fprintf(stderr, "limit: the child ended with status %#x\n", status);
+    exit(1);
+  }
+}
+
+static void* run(void* stack) {
+  while (atomic_fetch_sub(&left, 1) > 0) launch(stack);
+  return NULL;
+}
+
+static int64_t nanoseconds(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static int64_t cpu(void) {
+  int64_t sum = 0;
+  for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+    struct rusage usage;
+    getrusage(who, &usage);
+    sum += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64_C(1000000) + usage.ru_utime.tv_usec +
+           usage.ru_stime.tv_usec;
+  }
+  return sum;
+}
+
+static void serve(long count, char* stacks) {
+  pthread_t others[MOST_THREADS];
+  int64_t start = nanoseconds(), used = cpu();
+  atomic_store(&left, count);
+  for (long i = 1; i < threads; i++)
+    if (pthread_create(&others[i], NULL, run, stacks + i * STACK_SIZE) != 0) fail("pthread_create");
+  run(stacks);
+  for (long i = 1; i < threads; i++) pthread_join(others[i], NULL);
+  printf("%lld %lld\n", (long long)(nanoseconds() - start), (long long)(cpu() - used));
+}
+
+int main(int argc, char** argv) {
+  char line[32];
+  for (int option; (option = getopt(argc, argv, "ub:g:t:")) != -1;) {
+    if (option == 'u') user = 1;
+    if (option == 'b') binds = atol(optarg);
+    if (option == 't') threads = atol(optarg);
+    if (option == 'g' && (cgroup = open(optarg, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) fail(optarg);
+  }
+  if (optind + 2 != argc || threads < 1 || threads > MOST_THREADS) return 2;
+  root = argv[optind];
+  program = argv[optind + 1];
+  targets = calloc((size_t)binds + 1, sizeof *targets);
+  for (long i = 0; i < binds; i++) snprintf(targets[i], sizeof *targets, "b/%ld", i);
+  char* stacks = aligned_alloc(4096, (size_t)threads * STACK_SIZE);
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  while (fgets(line, sizeof line, stdin) != NULL) {
+    stays = line[0] == '+';
+    long count = atol(line);
+    if (stays) {
+      long all = atomic_load(&standing_count) + count;
+      standing = realloc(standing, (size_t)all * sizeof *standing);
+    }
+    serve(count, stacks);
+  }
+  for (long i = 0; i < atomic_load(&standing_count); i++) kill(standing[i], SIGKILL);
+  while (waitpid(-1, NULL, 0) > 0) continue;
+  return 0;
+}
