@@ -5,9 +5,10 @@ import { available, explain, mount, pathOf } from './cgroups/hierarchy.ts'
 import { sweep } from './cgroups/sweep.ts'
 
 export { Cgroup, type RemoveOptions } from './cgroups/cgroup.ts'
-export type { CgroupFiles, CreateOptions } from './cgroups/create.ts'
+export type { CreateOptions } from './cgroups/create.ts'
 export type { CgroupEvents, WaitOptions } from './cgroups/events.ts'
 export type { CgroupValue } from './cgroups/files.ts'
+export type { Bandwidth, Counters, Pressure, Weights } from './cgroups/keyed.ts'
 export {
   assertSpawnable,
   type CgroupLike,
@@ -16,6 +17,14 @@ export {
   type SpawnTarget,
 } from './cgroups/spawn.ts'
 export type { Swept, SweepOptions } from './cgroups/sweep.ts'
+export type {
+  AcceptedValue,
+  CgroupFiles,
+  FileValue,
+  GivenValue,
+  ReadableFile,
+  WritableFile,
+} from './cgroups/values.ts'
 
 /** An existing cgroup, by the absolute path of its directory. Disposing of it closes the fd only. */
 function open(path: string): Promise<Cgroup> {

@@ -1,14 +1,23 @@
 export { cgroups } from './cgroups.ts'
 export type {
+  AcceptedValue,
+  Bandwidth,
   Cgroup,
   CgroupEvents,
   CgroupFiles,
   CgroupValue,
+  Counters,
   CreateOptions,
+  FileValue,
+  GivenValue,
+  Pressure,
+  ReadableFile,
   RemoveOptions,
   Swept,
   SweepOptions,
   WaitOptions,
+  Weights,
+  WritableFile,
 } from './cgroups.ts'
 export { KernelError } from './errors.ts'
 export type { Exit, Reason, Usage } from './exit.ts'

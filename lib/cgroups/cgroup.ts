@@ -21,6 +21,15 @@ import { enable } from './hierarchy.ts'
 import { killEach } from './kill.ts'
 import { openFlags } from './spawn.ts'
 import { removeTree, subtree } from './tree.ts'
+import {
+  type AcceptedValue,
+  type FileValue,
+  getFile,
+  type GivenValue,
+  type ReadableFile,
+  setFile,
+  type WritableFile,
+} from './values.ts'
 
 // Not a FileHandle: Fd owns the number.
 const openFd = promisify(openCallback)
@@ -60,6 +69,23 @@ export class Cgroup {
   /** Its directory's descriptor (O_PATH), for CLONE_INTO_CGROUP; -1 once removed or closed. */
   get fd(): number {
     return this.#directory.fd
+  }
+
+  /**
+   * An interface file's value: `get('memory.max')` is a number or 'max', `get('memory.stat')` has a number for each key.
+   * Units are the file's. A number beyond 2^53 is the nearest that there is.
+   */
+  async get<Name extends ReadableFile>(file: Name): Promise<FileValue<Name>> {
+    return getFile(this.path, file)
+  }
+
+  /**
+   * Writes an interface file, and gives the value that the kernel made of it: `set('memory.max', 64 << 20)`,
+   * `set('cpu.max', { quota: 20_000, period: 100_000 })`. What has several lines takes a write(2) for each: when one
+   * fails, those before it stand. Errors are those of `write()`.
+   */
+  async set<Name extends WritableFile>(file: Name, value: GivenValue<Name>): Promise<AcceptedValue<Name>> {
+    return setFile(this.path, file, value)
   }
 
   /** Any interface file: `read('memory.current')`. The text as the kernel gives it. */

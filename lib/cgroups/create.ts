@@ -3,24 +3,14 @@ import { promisify } from 'node:util'
 import { invalid, show } from '../errors.ts'
 import { Fd } from '../fd.ts'
 import { Cgroup, directoryOf } from './cgroup.ts'
-import {
-  type CgroupValue,
-  checkFile,
-  checkName,
-  checkValue,
-  controllerOf,
-  kernelError,
-  writeFile,
-} from './files.ts'
+import { checkFile, checkName, controllerOf, kernelError, writeFile } from './files.ts'
 import { defaultParent, enable } from './hierarchy.ts'
 import { ownPrefix, parseOwner } from './owner.ts'
 import { openFlags } from './spawn.ts'
 import { sweep } from './sweep.ts'
+import { type CgroupFiles, writesOf } from './values.ts'
 
 const openFd = promisify(openCallback)
-
-/** Interface files and what to write to them, in this order: `{ 'memory.max': 64 << 20, 'pids.max': 16 }`. */
-export type CgroupFiles = Readonly<Record<string, CgroupValue>>
 
 export interface CreateOptions {
   /** Where the directory goes. Default: the caller's own cgroup, or the nearest above it where permissions and rules allow. */
@@ -104,10 +94,9 @@ function checkFiles(files: unknown): (readonly [string, string])[] {
   if (typeof files !== 'object' || files === null || Array.isArray(files)) {
     throw invalid('files', `expected an object such as { 'pids.max': 16 }, got ${show(files)}`)
   }
-  return Object.entries(files as Record<string, unknown>).map(([file, value]) => [
-    checkFile(file, 'files'),
-    checkValue(value, `files['${file}']`),
-  ])
+  return Object.entries(files as Record<string, unknown>).flatMap(([file, value]) =>
+    writesOf(checkFile(file, 'files'), value, `files['${file}']`).map((text) => [file, text] as const),
+  )
 }
 
 const known = ['parent', 'detached', 'sweep']

@@ -1,6 +1,8 @@
 // Interface files of a cgroup: names, values, and what their errors mean.
 import { constants, promises as fs } from 'node:fs'
+import { release } from 'node:os'
 import { errnoName, invalid, KernelError, type KernelErrorDetails, show } from '../errors.ts'
+import { formatOf } from './interface.ts'
 
 /** What statfs says of a cgroup2 mount. */
 export const CGROUP2_SUPER_MAGIC = 0x63677270
@@ -101,12 +103,18 @@ export async function writeFile(path: string, file: string, value: string): Prom
   }
 }
 
+const removed = 'this cgroup has been removed'
+const noDevice = 'there is no such device (a partition is none), or this cgroup has been removed'
+
 async function fileHints(path: string, file: string, error: unknown, value?: string): Promise<Hints> {
   const code = codeOf(error)
-  if (code === 'ENODEV') return { ENODEV: 'this cgroup has been removed' }
+  if (code === 'ENODEV')
+    return { ENODEV: value !== undefined && /^(io|rdma)\./.test(file) ? noDevice : removed }
   if (code === 'ENOENT') return { ENOENT: await missingHint(path, file) }
   if (value === undefined) {
-    return { EOPNOTSUPP: 'a threaded cgroup lists its members in cgroup.threads only' }
+    return file.endsWith('.pressure')
+      ? { EOPNOTSUPP: 'PSI is off on this kernel: it takes psi=1 on its command line' }
+      : { EOPNOTSUPP: 'a threaded cgroup lists its members in cgroup.threads only' }
   }
   if (file === 'cgroup.procs') {
     return {
@@ -121,6 +129,7 @@ async function fileHints(path: string, file: string, error: unknown, value?: str
       EINVAL: 'a kernel thread can not be moved',
     }
   }
+  if (file === 'memory.reclaim') return { EAGAIN: 'the kernel could not reclaim as much' }
   if (file === 'cgroup.kill') return { EOPNOTSUPP: 'it is threaded: kill the domain above it' }
   if (file === 'cgroup.subtree_control') {
     return {
@@ -138,11 +147,10 @@ async function fileHints(path: string, file: string, error: unknown, value?: str
 
 async function missingHint(path: string, file: string): Promise<string> {
   const siblings = await fs.readdir(path).catch(() => undefined)
-  if (siblings === undefined) return 'this cgroup has been removed'
+  if (siblings === undefined) return removed
   if (!siblings.includes('cgroup.type')) return 'the root of the hierarchy has no such file'
-  const minimum = kernels[file]
-  if (minimum !== undefined && siblings.includes(`${controllerOf(file) ?? 'cgroup'}.stat`))
-    return `it needs Linux ${minimum}`
+  const since = formatOf(file)?.since
+  if (since !== undefined && isOlder(since)) return `it needs Linux ${since}, this is ${release()}`
   const controller = controllerOf(file)
   const same = siblings.filter((name) => name.startsWith(`${controller ?? 'cgroup'}.`))
   if (controller !== undefined && !same.some((name) => controllerOf(name) === controller)) {
@@ -151,12 +159,12 @@ async function missingHint(path: string, file: string): Promise<string> {
   return `there are ${same.join(', ')}`
 }
 
-const kernels: Readonly<Record<string, string>> = {
-  'cgroup.freeze': '5.2',
-  'cgroup.kill': '5.14',
-  'cgroup.pressure': '6.1',
-  'memory.reclaim': '5.19',
-  'memory.peak': '5.19',
+function isOlder(kernel: string): boolean {
+  const [major = 0, minor = 0] = kernel.split('.').map(Number)
+  const [ours = 0, oursMinor = 0] = release()
+    .split('.')
+    .map((part) => parseInt(part))
+  return ours < major || (ours === major && oursMinor < minor)
 }
 
 export async function exists(path: string): Promise<boolean> {
