@@ -1,3 +1,5 @@
+export { apparmor } from './apparmor.ts'
+export type { Confinement } from './apparmor.ts'
 export { cgroups } from './cgroups.ts'
 export type {
   AcceptedValue,

@@ -6,15 +6,16 @@ import { invalid, KernelError, show } from './errors.ts'
 import { explain } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './idmap.ts'
+import { requireModule } from './lsm.ts'
 import { native } from './native.ts'
 import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
 import { AT_FDCWD, CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
 import { begin, Process, refuse, type SetupFailure, stop } from './process.ts'
-import { requireSelinux } from './selinux.ts'
 import { discard, type Prepared, prepare } from './stdio.ts'
 import { format, type Step } from './step.ts'
 import { SendFdStep } from './steps/fd.ts'
 import { MapStep } from './steps/identity.ts'
+import { LsmStep } from './steps/lsm.ts'
 import { validateOrder } from './steps/order.ts'
 
 const debug = debuglog('fancyproc')
@@ -46,7 +47,7 @@ function isInit(options: Checked): boolean {
 
 function checkSteps(options: Checked): void {
   validateOrder(options.steps)
-  if (options.steps.some((step) => step.operation === 'setexeccon')) requireSelinux()
+  for (const step of options.steps) if (step instanceof LsmStep) requireModule(step)
   const clone = options.steps.findIndex((step) => step.operation === 'clone')
   if (clone >= 0 && options.flags & CLONE_NEWPID) {
     throw invalid(

@@ -12,14 +12,16 @@
  */
 import { errnoName, KernelError } from './errors.ts'
 import { Fd } from './fd.ts'
+import { requireModule } from './lsm.ts'
 import { native } from './native.ts'
 import { encode } from './plan.ts'
-import { requireSelinux } from './selinux.ts'
 import type { FdStep, Step } from './step.ts'
 import * as steps from './steps/index.ts'
+import { LsmStep } from './steps/lsm.ts'
 
 /** Runs one step on the calling thread: its result. */
 function now(step: Step): number {
+  if (step instanceof LsmStep) requireModule(step)
   const [result, at] = native().call(encode({ steps: [step] }).bytes)
   if (result >= 0) return result
   const failed = step.calls[at]
@@ -164,11 +166,50 @@ export const setName = doing(steps.setName)
  *
  * See `setexeccon` of fancyproc/steps for errors, and `man 3 setexeccon`.
  */
-export function setexeccon(context: string | null): void {
-  const step = steps.setexeccon(context)
-  requireSelinux()
-  now(step)
-}
+export const setexeccon = doing(steps.setexeccon)
+
+/**
+ * Sets the SELinux context of files that this thread makes from here on, as `fs.writeFileSync` does, and
+ * `fs.promises`, whose files another thread makes, does not; null undoes it. The steps of a spawn take no
+ * notice. See `setfscreatecon` of fancyproc/steps.
+ */
+export const setfscreatecon = doing(steps.setfscreatecon)
+
+/**
+ * Sets the SELinux context of keys that this thread makes from here on; null undoes it. See `setkeycreatecon`
+ * of fancyproc/steps.
+ */
+export const setkeycreatecon = doing(steps.setkeycreatecon)
+
+/**
+ * Sets the SELinux context of sockets that this thread makes from here on, as `net.connect` does; null undoes
+ * it. See `setsockcreatecon` of fancyproc/steps.
+ */
+export const setsockcreatecon = doing(steps.setsockcreatecon)
+
+/**
+ * `keyctl(KEYCTL_JOIN_SESSION_KEYRING, name)`: for this thread and what it makes. Node's other threads keep
+ * theirs. See `joinSessionKeyring` of fancyproc/steps.
+ */
+export const joinSessionKeyring = doing(steps.joinSessionKeyring)
+
+/**
+ * Changes the SELinux context of this thread. Node has many threads, and so it is EPERM unless policy bounds
+ * the new type by the present one (typebounds). See `setcon` of fancyproc/steps.
+ */
+export const setcon = doing(steps.setcon)
+
+/**
+ * Sets the AppArmor profile for this thread's next execve: that of `node:child_process`, as for `setexeccon`.
+ * See `aaChangeOnexec` of fancyproc/steps.
+ */
+export const aaChangeOnexec = doing(steps.aaChangeOnexec)
+
+/**
+ * Changes the AppArmor profile of this thread, for good unless the new one lets it go. Other threads keep
+ * theirs. See `aaChangeProfile` of fancyproc/steps.
+ */
+export const aaChangeProfile = doing(steps.aaChangeProfile)
 
 /** `openat(2)` by this thread, in its root, cwd and namespaces. See `open` of fancyproc/steps. */
 export const open = opening(steps.open)

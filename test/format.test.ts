@@ -86,10 +86,24 @@ describe('format', () => {
     expect(write?.args).toEqual(['<openat>', `"${'y'.repeat(4096)}"...`, '5000'])
   })
 
-  test('names the attribute or the system call of setexeccon', () => {
-    expect(String(steps.setexeccon('a:b:c:s0'))).toMatch(
-      /^lsm_set_self_attr\(LSM_ATTR_EXEC, .*"a:b:c:s0"|attr\/exec.*\n.*"a:b:c:s0", 8/,
-    )
+  test.each([
+    [steps.setexeccon('a:b:c:s0'), 'SELINUX', 'EXEC', 'attr/exec', 'a:b:c:s0'],
+    [steps.setfscreatecon('a:b:c:s0'), 'SELINUX', 'FSCREATE', 'attr/fscreate', 'a:b:c:s0'],
+    [steps.setkeycreatecon('a:b:c:s0'), 'SELINUX', 'KEYCREATE', 'attr/keycreate', 'a:b:c:s0'],
+    [steps.setsockcreatecon('a:b:c:s0'), 'SELINUX', 'SOCKCREATE', 'attr/sockcreate', 'a:b:c:s0'],
+    [steps.setcon('a:b:c:s0'), 'SELINUX', 'CURRENT', 'attr/current', 'a:b:c:s0'],
+    [steps.aaChangeOnexec('a'), 'APPARMOR', 'EXEC', 'attr/apparmor/exec', 'exec a'],
+    [steps.aaChangeProfile('a'), 'APPARMOR', 'CURRENT', 'attr/apparmor/current', 'changeprofile a'],
+  ])('names the attribute by the system call, or by its file: %s', (step, module, attribute, file, value) => {
+    const size = String((32 + value.length + 7) & ~7)
+    expect([
+      `lsm_set_self_attr(LSM_ATTR_${attribute}, {id=LSM_ID_${module}, flags=0, ctx="${value}"}, ${size}, 0)`,
+      [
+        `openat(<proc>, "thread-self/${file}", O_WRONLY|O_CLOEXEC)`,
+        `write(<openat>, "${value}", ${String(value.length)})`,
+        'close(<openat>)',
+      ].join('\n'),
+    ]).toContain(String(step))
   })
 })
 
@@ -118,8 +132,13 @@ describe('validateOrder', () => {
     ['setresgid', [steps.umask(0), death, steps.setresgid(1)], /^steps\[1\]: .*undone by steps\[2\]/],
     ['clone', [death, steps.clone()], /inherit/],
     ['setns', [death, steps.setns(0, ['user', 'net'])], /credentials/],
-    ['an SELinux transition', [death, steps.setexeccon('a:b:c:s0')], /at execve/],
-    ['an SELinux transition, wherever it is', [steps.setexeccon('a:b:c:s0'), death], /at execve/],
+    ['a label', [death, steps.setexeccon('a:b:c:s0')], /at an execve that changes the label/],
+    [
+      'a label, wherever it is',
+      [steps.setexeccon('a:b:c:s0'), death],
+      /steps\[1\].*by steps\[0\], setexeccon: .*setcon/,
+    ],
+    ['a profile', [death, steps.aaChangeOnexec('a')], /by steps\[1\], aa_change_onexec: .*aaChangeProfile/],
   ]
   test.each(refused)('refuses a death signal that is undone by %s', (_, list, message) => {
     expect(() => validateOrder(list)).toThrow(message)
@@ -131,5 +150,9 @@ describe('validateOrder', () => {
       validateOrder([steps.setresuid(1), steps.setns(0, 'net'), death, steps.setexeccon(null)]),
     ).not.toThrow()
     expect(() => validateOrder([death, none, steps.setresuid(1), steps.setexeccon('a:b:c:s0')])).not.toThrow()
+    const kept = [steps.setcon('a:b:c'), steps.aaChangeProfile('a'), steps.aaChangeOnexec('unconfined')]
+    expect(() =>
+      validateOrder([death, kept, steps.setexeccon('a:b:c'), steps.setexeccon(null)].flat()),
+    ).not.toThrow()
   })
 })

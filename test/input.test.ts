@@ -3,13 +3,19 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/
 import { existsSync } from 'node:fs'
 import { KernelError, run, spawn, type SpawnOptions } from 'fancyproc'
 import {
+  aaChangeOnexec,
+  aaChangeProfile,
   chdir,
   clone,
   dup,
   open,
+  setcon,
   setexeccon,
+  setfscreatecon,
+  setkeycreatecon,
   setPdeathsig,
   setresuid,
+  setsockcreatecon,
   type Step,
   writeFile,
 } from 'fancyproc/steps'
@@ -134,16 +140,32 @@ describe('what is wrong by itself throws at once, and names the argument', () =>
     )
   })
 
-  on({ lsm: ['none', 'apparmor'] }).test('setexeccon where SELinux is off', () => {
+  const label = 'system_u:system_r:container_t:s0'
+  const labels = [setexeccon, setfscreatecon, setkeycreatecon, setsockcreatecon, setcon].map((make) =>
+    make(label),
+  )
+  const profiles = [aaChangeOnexec, aaChangeProfile].map((make) => make('unconfined'))
+
+  function refuses(steps: Step[], hint: string): void {
     const marker = path('labelled')
-    const steps = [writeFile(marker, ''), setexeccon('system_u:system_r:container_t:s0')]
-    expect(thrown(() => spawn('true', { steps }))).toMatchObject({
-      name: 'KernelError',
-      code: 'EOPNOTSUPP',
-      syscall: 'setexeccon',
-      hint: expect.stringContaining('SELinux is off') as unknown,
-    })
-    expect(existsSync(marker)).toBe(false)
+    for (const step of steps) {
+      expect(thrown(() => spawn('true', { steps: [writeFile(marker, ''), step] }))).toMatchObject({
+        name: 'KernelError',
+        code: 'EOPNOTSUPP',
+        syscall: step.operation,
+        hint: expect.stringContaining(hint) as unknown,
+      })
+      expect(existsSync(marker)).toBe(false)
+    }
+  }
+
+  on({ lsm: ['none', 'apparmor'] }).test('labels where SELinux is off', () => {
+    refuses(labels, 'SELinux is off')
+    refuses([setexeccon(null)], 'SELinux is off')
+  })
+
+  on({ lsm: ['none', 'selinux'] }).test('profiles where AppArmor is off', () => {
+    refuses(profiles, 'AppArmor is off')
   })
 
   on({ lsm: 'selinux' }).test('setexeccon with what is no context', async () => {

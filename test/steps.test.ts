@@ -38,6 +38,12 @@ describe('a string', () => {
     ['remount', ['', 'MS_RDONLY'], 0, 'remount: target'],
     ['makePrivate', [], 0, 'makePrivate: target'],
     ['setexeccon', [], 0, 'setexeccon: context'],
+    ['setfscreatecon', [], 0, 'setfscreatecon: context'],
+    ['setkeycreatecon', [], 0, 'setkeycreatecon: context'],
+    ['setsockcreatecon', [], 0, 'setsockcreatecon: context'],
+    ['setcon', [], 0, 'setcon: context'],
+    ['aaChangeOnexec', [], 0, 'aa_change_onexec: profile'],
+    ['aaChangeProfile', [], 0, 'aa_change_profile: profile'],
     ['sendFd', ['', 0], 0, 'sendFd: name'],
   ]
   const bad: [string, unknown, string][] = [
@@ -298,6 +304,20 @@ describe('bad input', () => {
     ['prctl', ['PR_SET_NAME', 'x'.repeat(16)], RangeError, 'prctl: arg2: 16 bytes'],
     ['prctl', [15, 5], TypeError, 'prctl: arg2: expected a string'],
     ['setexeccon', [long], RangeError, 'setexeccon: context: 5000 bytes'],
+    ['setcon', [null], TypeError, 'setcon: context: expected a string, got null'],
+    [
+      'aaChangeOnexec',
+      ['x'.repeat(4060)],
+      RangeError,
+      'aa_change_onexec: profile: 4060 bytes, the kernel takes 4059',
+    ],
+    [
+      'aaChangeProfile',
+      ['a '],
+      TypeError,
+      'aa_change_profile: profile: begins or ends with white space: "a "',
+    ],
+    ['joinSessionKeyring', [''], TypeError, 'joinSessionKeyring: name: is empty'],
 
     // prctl, limits, signals
     ['prctl', ['PR_GET_NAME'], TypeError, 'prctl: op: no "PR_GET_NAME"; known are PR_SET_PDEATHSIG'],
@@ -349,7 +369,8 @@ describe('arguments for the native side', () => {
       steps.openat2('/'), steps.writeFile('/a', ''), steps.close(0), steps.closeRange(3), steps.dup(0, 1), steps.sendFd('x', 0).at(0),
       steps.ioctl(0, 1), steps.sethostname('a'), steps.setdomainname('a'), steps.setresuid(0), steps.setresgid(0),
       steps.setgroups([]), steps.prctl(4), steps.setrlimit(0, 0), steps.setsid(), steps.sigaction(13, 'SIG_DFL'),
-      steps.setexeccon(null),
+      steps.setexeccon(null), steps.setfscreatecon(null), steps.setkeycreatecon(null), steps.setsockcreatecon(null),
+      steps.setcon('a:b:c'), steps.aaChangeOnexec('a'), steps.aaChangeProfile('a'), steps.joinSessionKeyring(),
     ] // prettier-ignore
     expect(new Set(all.map(({ operation }) => operation))).toEqual(new Set(table.keys()))
     for (const { operation, args } of all) {

@@ -65,6 +65,7 @@ describe('which calls there are', () => {
     expect(Object.keys(thread).filter((name) => absent.includes(name))).toEqual([])
     const names: Record<string, string> = {
       mkdirat: 'mkdir', symlinkat: 'symlink', mknodat: 'mknod', openat: 'open', write_file: 'writeFile',
+      aa_change_onexec: 'aaChangeOnexec', aa_change_profile: 'aaChangeProfile', join_session_keyring: 'joinSessionKeyring',
     } // prettier-ignore
     for (const { name, flags, scope } of table.values()) {
       if (flags & CHILD_ONLY || scope === 'fs' || scope === 'process') continue
@@ -239,9 +240,14 @@ describe('SELinux', () => {
 
   off.test('that is off fails, and does not pretend', () => {
     expect(selinux.enabled()).toBe(false)
+    const label = 'user_u:user_r:user_t:s0'
     const calls: [string, () => unknown][] = [
-      ['setexeccon', () => { thread.setexeccon('user_u:user_r:user_t:s0') }],
+      ['setexeccon', () => { thread.setexeccon(label) }],
       ['setexeccon', () => { thread.setexeccon(null) }],
+      ['setfscreatecon', () => { thread.setfscreatecon(label) }],
+      ['setkeycreatecon', () => { thread.setkeycreatecon(label) }],
+      ['setsockcreatecon', () => { thread.setsockcreatecon(null) }],
+      ['setcon', () => { thread.setcon(label) }],
       ['getcon', () => selinux.getcon()],
       ['getpidcon', () => selinux.getpidcon(1)],
     ] // prettier-ignore

@@ -1,6 +1,7 @@
 // fancyproc/steps: kernel operations as plain values, for spawn().
 export { type Call, FdStep, format, Step, type Steps } from '../step.ts'
 export type { Flags } from '../flags.ts'
+export * from './apparmor.ts'
 export { AT_FDCWD, type ChildFd, childFd, type Errnos, type FdArgument } from './arguments.ts'
 export * from './directory.ts'
 export { close, closeRange, type CloseRangeFlag, dup, type DupFlag, sendFd, type SendFdStep } from './fd.ts'
@@ -17,6 +18,7 @@ export {
   setresuid,
   uidMap,
 } from './identity.ts'
+export { joinSessionKeyring } from './key.ts'
 export * from './mount.ts'
 export {
   clone,

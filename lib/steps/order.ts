@@ -1,12 +1,16 @@
 // Lists that the kernel would take, and that would not do what is written.
 import { invalid } from '../errors.ts'
 import type { Step } from '../step.ts'
+import { LsmStep } from './lsm.ts'
 
 /** PR_SET_PDEATHSIG of prctl(2). */
 export const PR_SET_PDEATHSIG = 1
 
 /** CLONE_NEWUSER */
 const NEWUSER = 0x1000_0000
+
+/** Steps by which execve changes the label, and those that change it at once. */
+const atExecve = { setexeccon: 'setcon', aa_change_onexec: 'aaChangeProfile' }
 
 /** Why a step that comes later forgets the parent-death signal, if it does. */
 function forgets({ operation, args }: Step): string | undefined {
@@ -32,13 +36,15 @@ export function validateOrder(steps: readonly Step[]): void {
     )
   }
   if (armed < 0) return
-  // The transition happens at execve, so no place in the list would help.
-  const label = steps.findLastIndex(({ operation }) => operation === 'setexeccon')
-  const context = steps[label]?.args[0]
-  if (typeof context === 'string' && context !== '') {
+  // That happens at execve, so no place in the list would help.
+  for (const [operation, instead] of Object.entries(atExecve)) {
+    const last = steps.findLastIndex((step) => step.operation === operation)
+    const step = steps[last]
+    if (!(step instanceof LsmStep) || !step.changesAtExecve) continue
     throw invalid(
       name(armed),
-      `${String(steps[armed])} is undone by ${name(label)}, setexeccon: an SELinux transition clears it at execve`,
+      `${String(steps[armed])} is undone by ${name(last)}, ${operation}: the kernel clears it at an execve that changes ` +
+        `the label; have the program set it, or change the label by ${instead}, which keeps it, if the policy allows that`,
     )
   }
 }

@@ -1,15 +1,30 @@
-// SELinux attributes of the process that is to be.
-import { release } from 'node:os'
-import { Step } from '../step.ts'
+// SELinux contexts: of the process that is to be, and of what it makes.
+import type { Step } from '../step.ts'
 import { text } from './arguments.ts'
-import { call, quote } from './strace.ts'
+import { ATTRIBUTE_MOST, setAttribute } from './lsm.ts'
 
-const CONTEXT_MAX = 4095
+const attributes = {
+  setexeccon: 'exec',
+  setfscreatecon: 'fscreate',
+  setkeycreatecon: 'keycreate',
+  setsockcreatecon: 'sockcreate',
+  setcon: 'current',
+} as const
 
-/** lsm_set_self_attr(2) needs no /proc; the native side uses it where there is one. */
-function hasSystemCall(): boolean {
-  const [major = 0, minor = 0] = release().split('.').map(Number)
-  return major > 6 || (major === 6 && minor >= 8)
+function set(name: keyof typeof attributes, context: string | null, permission: string): Step {
+  const label = context === null ? '' : text(context, `${name}: context`, { most: ATTRIBUTE_MOST })
+  return setAttribute(name, {
+    module: 'selinux',
+    attribute: attributes[name],
+    label,
+    hints: {
+      EINVAL: 'the loaded policy knows no such context (user:role:type:level)',
+      EACCES: `the policy does not let this domain do that (${permission})`,
+      EPERM:
+        'a process with several threads may only change to a type that policy bounds by its own (typebounds)',
+      EOPNOTSUPP: 'SELinux is off',
+    },
+  })
 }
 
 /**
@@ -33,25 +48,86 @@ function hasSystemCall(): boolean {
  * See `man 3 setexeccon`, `man 2 lsm_set_self_attr`.
  */
 export function setexeccon(context: string | null): Step {
-  const label = context === null ? '' : text(context, 'setexeccon: context', { most: CONTEXT_MAX })
-  const length = Buffer.byteLength(label)
-  const attribute = `{id=LSM_ID_SELINUX, flags=0, ctx=${quote(label)}}`
-  // An empty write is no write: a newline clears.
-  const written = label === '' ? '\n' : label
-  return new Step('setexeccon', [label], {
-    path: label === '' ? undefined : label,
-    calls: () =>
-      hasSystemCall()
-        ? [call('lsm_set_self_attr', 'LSM_ATTR_EXEC', attribute, String((32 + length + 7) & ~7), '0')]
-        : [
-            call('openat', '<proc>', '"thread-self/attr/exec"', 'O_WRONLY|O_CLOEXEC'),
-            call('write', '<openat>', quote(written), String(Buffer.byteLength(written))),
-            call('close', '<openat>'),
-          ],
-    hints: {
-      EINVAL: 'the loaded policy knows no such context (user:role:type:level)',
-      EACCES: 'the policy does not let this domain set an exec context (process:setexec)',
-      EOPNOTSUPP: 'SELinux is off',
-    },
-  })
+  return set('setexeccon', context, 'process:setexec')
+}
+
+/**
+ * `int setfscreatecon(const char *context)`: the SELinux context of files, directories and the like that later
+ * steps make; null undoes it, and so does execve. Without it they get what policy says of process and
+ * directory. Has no effect on a filesystem mounted with `context`, or without labels. By the same means as
+ * `setexeccon`. Since Linux 2.6.0.
+ *
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs no capability, but policy has to allow
+ * process:setfscreate, and for each file that is made file:create of that context and filesystem:associate.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EINVAL     | policy knows no such context |
+ * | EACCES     | policy forbids it; of a later step: policy forbids a file of that context, there |
+ * | EOPNOTSUPP | SELinux is off |
+ *
+ * See `man 3 setfscreatecon`, `man 2 lsm_set_self_attr`.
+ */
+export function setfscreatecon(context: string | null): Step {
+  return set('setfscreatecon', context, 'process:setfscreate')
+}
+
+/**
+ * `int setkeycreatecon(const char *context)`: the SELinux context of keys and keyrings that are made from here
+ * on; null undoes it, and so does execve. By the same means as `setexeccon`. Since Linux 2.6.18.
+ *
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs no capability, but policy has to allow
+ * process:setkeycreate, and key:create of that context, at once.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EINVAL     | policy knows no such context |
+ * | EACCES     | policy forbids it |
+ * | EOPNOTSUPP | SELinux is off |
+ *
+ * See `man 3 setkeycreatecon`, `man 2 lsm_set_self_attr`.
+ */
+export function setkeycreatecon(context: string | null): Step {
+  return set('setkeycreatecon', context, 'process:setkeycreate, key:create')
+}
+
+/**
+ * `int setsockcreatecon(const char *context)`: the SELinux context of sockets that are made from here on; null
+ * undoes it, and so does execve. By the same means as `setexeccon`. Since Linux 2.6.18.
+ *
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs no capability, but policy has to allow
+ * process:setsockcreate, and the creation of each socket.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EINVAL     | policy knows no such context |
+ * | EACCES     | policy forbids it |
+ * | EOPNOTSUPP | SELinux is off |
+ *
+ * See `man 3 setsockcreatecon`, `man 2 lsm_set_self_attr`.
+ */
+export function setsockcreatecon(context: string | null): Step {
+  return set('setsockcreatecon', context, 'process:setsockcreate')
+}
+
+/**
+ * `int setcon(const char *context)`: another SELinux context, now and without execve: later steps are checked
+ * against it, and the program has it unless policy knows a transition. It needs no entrypoint, closes no
+ * descriptor (those that the new domain may not use fail when used) and leaves the parent-death signal.
+ * Policies rarely allow it: `setexeccon` is what they are made for. By the same means. Since Linux 2.6.13.
+ *
+ * Acts on: the child; in `fancyproc/thread` one thread. Needs no capability, but policy has to allow
+ * process:setcurrent, process:dyntransition.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EINVAL     | policy knows no such context |
+ * | EACCES     | policy forbids it |
+ * | EPERM      | the process has several threads, and policy does not bound the new type by the old one |
+ * | EOPNOTSUPP | SELinux is off |
+ *
+ * See `man 3 setcon`, `man 2 lsm_set_self_attr`.
+ */
+export function setcon(context: string): Step {
+  return set('setcon', text(context, 'setcon: context'), 'process:setcurrent, process:dyntransition')
 }

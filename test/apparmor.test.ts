@@ -1,0 +1,143 @@
+// AppArmor: processes that a profile confines.
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { apparmor, KernelError, run, spawn } from 'fancyproc'
+import { aaChangeOnexec, aaChangeProfile, open, setNoNewPrivs, type Steps } from 'fancyproc/steps'
+import { fork } from './support/fork.ts'
+import { facts, on } from './support/machine.ts'
+import { begun, blocked, scratch } from './support/scratch.ts'
+
+const path = scratch()
+const here = on({ lsm: 'apparmor' })
+const loader = on({ lsm: 'apparmor', user: 'root', tools: 'apparmor_parser' })
+const name = `fancyproc-test-${String(process.pid)}`
+
+/** A profile that allows everything but one file. */
+function load(option: string): void {
+  const text = `profile ${name} flags=(attach_disconnected) {
+    file, signal, ptrace, unix, capability, change_profile,
+    deny ${path('secret')} r,
+  }\n`
+  const { status, stderr } = spawnSync('apparmor_parser', [option, '--skip-cache'], {
+    input: text,
+    encoding: 'utf8',
+  })
+  expect({ status, stderr: status === 0 ? '' : stderr }).toEqual({ status: 0, stderr: '' })
+}
+
+if (facts.lsm === 'apparmor' && facts.user === 'root') {
+  beforeAll(() => {
+    writeFileSync(path('secret'), 'secret\n')
+    load('--replace')
+  })
+  afterAll(() => {
+    load('--remove')
+  })
+}
+
+const refusal = (steps: Steps[]): Promise<unknown> =>
+  run('true', [], { steps }).catch((error: unknown) => error)
+
+loader.test('a program is confined by the profile that it is given', async () => {
+  const cat = (...steps: Steps[]): Promise<{ code: number | null; stdout: string; stderr: string }> =>
+    run('cat', [path('secret')], { steps })
+  expect(await cat()).toMatchObject({ code: 0, stdout: 'secret\n' })
+  expect(await cat(aaChangeOnexec(name))).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringContaining('Permission denied') as unknown,
+  })
+  await using child = await spawn('sleep', ['1000'], { steps: [aaChangeOnexec(name)] }).spawned
+  expect(apparmor.gettaskcon(child.pid!)).toEqual({ label: name, mode: 'enforce' })
+})
+
+loader.test('it is there from the execve on, that of aaChangeProfile at once', async () => {
+  await using child = spawn('true', {
+    steps: [aaChangeOnexec(name), open(path('secret')), blocked(path('fifo'))],
+  })
+  const pid = await begun(child)
+  expect(apparmor.gettaskcon(pid)).toEqual({ label: 'unconfined', mode: undefined })
+  expect(readFileSync(`/proc/${String(pid)}/attr/apparmor/exec`, 'utf8').replace(/[\0\n]+$/, '')).toBe(
+    `${name} (enforce)`,
+  )
+  const steps = [aaChangeProfile(name), open(path('secret'))]
+  await expect(run('true', [], { steps })).rejects.toMatchObject({
+    code: 'EACCES',
+    syscall: 'openat',
+    step: 1,
+  })
+})
+
+loader.test('a thread: the next execve of child_process', async () => {
+  const { stdout, stderr } = await fork(`
+    import { spawnSync } from 'node:child_process'
+    import { aaChangeOnexec, aaChangeProfile } from 'fancyproc/thread'
+    import { apparmor } from 'fancyproc'
+    const child = () => spawnSync('cat', ['/proc/self/attr/apparmor/current'], { encoding: 'utf8' }).stdout.trim()
+    aaChangeOnexec('${name}')
+    console.log(child())
+    aaChangeProfile('unconfined')
+    console.log(child())
+    aaChangeProfile('${name}')
+    console.log(JSON.stringify(apparmor.getcon()), JSON.stringify(apparmor.gettaskcon(process.pid)), child())`)
+  expect(stderr).toBe('')
+  expect(stdout.trim().split('\n')).toEqual([
+    `${name} (enforce)`,
+    'unconfined',
+    `{"label":"${name}","mode":"enforce"} {"label":"${name}","mode":"enforce"} ${name} (enforce)`,
+  ])
+})
+
+here.test('a profile that is not loaded, and any that allows more with no_new_privs', async () => {
+  for (const change of [aaChangeOnexec, aaChangeProfile]) {
+    const step = change('no-such-profile')
+    expect(await refusal([step])).toMatchObject({
+      code: 'ENOENT',
+      path: 'no-such-profile',
+      syscall: step.calls.length === 1 ? 'lsm_set_self_attr' : 'write',
+      hint: expect.stringContaining('no such profile is loaded') as unknown,
+    })
+  }
+})
+
+loader.test('with no_new_privs a confined process stays confined', async () => {
+  const steps = [aaChangeProfile(name), setNoNewPrivs(), aaChangeProfile('unconfined')]
+  expect(await refusal(steps)).toMatchObject({
+    code: 'EPERM',
+    step: 2,
+    hint: expect.stringContaining('allows less') as unknown,
+  })
+})
+
+here.test('an unconfined process is told as that', () => {
+  expect(apparmor.enabled()).toBe(true)
+  expect(apparmor.getcon()).toEqual({ label: 'unconfined', mode: undefined })
+  expect(apparmor.gettaskcon(process.pid)).toEqual(apparmor.getcon())
+  expect(() => apparmor.gettaskcon(0x7fff_ffff)).toThrow(/^ENOENT/)
+})
+
+on({ lsm: ['none', 'selinux'] }).test('that is off fails, and does not pretend', () => {
+  expect(apparmor.enabled()).toBe(false)
+  for (const [syscall, ask] of [
+    ['aa_getcon', () => apparmor.getcon()],
+    ['aa_gettaskcon', () => apparmor.gettaskcon(1)],
+  ] as const) {
+    let thrown: unknown
+    try {
+      ask()
+    } catch (error) {
+      thrown = error
+    }
+    expect(thrown).toBeInstanceOf(KernelError)
+    expect(thrown).toMatchObject({
+      code: 'EOPNOTSUPP',
+      syscall,
+      hint: expect.stringMatching(/^AppArmor is off/) as unknown,
+    })
+  }
+})
+
+test('is asked about a pid only', () => {
+  expect(() => apparmor.gettaskcon(0)).toThrow('gettaskcon: pid: no pid: 0')
+})
