@@ -28,6 +28,8 @@
       'native/environment.cc',
       'native/image.cc',
       'native/launch.c',
+      'native/proc.cc',
+      'native/ps.cc',
       'native/spawn.cc',
       'native/watch.cc',
     ],

@@ -48,6 +48,13 @@ export interface Binding {
   setNonblocking(fd: number): number
   dup(fd: number): number
   close(fd: number): number
+  isProcfs(fd: number): number
+  /** Pids, as an Int32Array. */
+  listProcesses(procfs: number): Promise<ArrayBuffer | number>
+  /** Rows; lib/processes/row.ts. */
+  readProcesses(procfs: number, files: number, pids: Int32Array): Promise<ArrayBuffer | number>
+  /** Milliseconds since 1970 at which CLOCK_BOOTTIME was 0. */
+  startOfClock(): number
 }
 
 type Listener = (rows: Float64Array) => void

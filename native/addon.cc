@@ -11,6 +11,7 @@
 #include "child.h"
 #include "environment.h"
 #include "primitive.h"
+#include "ps.h"
 #include "spawn.h"
 #include "watch.h"
 
@@ -208,6 +209,10 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("setNonblocking", set_nonblocking);
   EXPORT("dup", dup);
   EXPORT("close", close);
+  EXPORT("isProcfs", ps::is_procfs);
+  EXPORT("listProcesses", ps::list);
+  EXPORT("readProcesses", ps::read);
+  EXPORT("startOfClock", ps::start_of_clock);
 #undef EXPORT
   return exports;
 }

@@ -1,0 +1,122 @@
+#include "ps.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "proc.h"
+#include "unique_fd.h"
+
+namespace {
+
+// Its result is a number, -errno, or an ArrayBuffer. It has a descriptor of its own: whoever gave it may end meanwhile.
+class Work : public Napi::AsyncWorker {
+ public:
+  Work(Napi::Env env, const char* name, int procfs)
+      : AsyncWorker(env, name), procfs_(fcntl(procfs, F_DUPFD_CLOEXEC, 3)), deferred_(env) {
+    if (!procfs_) error_ = -errno;
+  }
+
+  Napi::Value start() {
+    Queue();
+    return deferred_.Promise();
+  }
+
+ protected:
+  virtual int run() = 0;
+  virtual Napi::Value result(Napi::Env env) = 0;
+
+  UniqueFd procfs_;
+
+ private:
+  void Execute() final {
+    if (error_ == 0) error_ = run();
+  }
+  void OnOK() final {
+    deferred_.Resolve(error_ < 0 ? Napi::Number::New(Env(), error_).As<Napi::Value>() : result(Env()));
+  }
+
+  Napi::Promise::Deferred deferred_;
+  int error_ = 0;
+};
+
+class List final : public Work {
+ public:
+  List(Napi::Env env, int procfs) : Work(env, "fancyproc:list", procfs) {}
+
+ private:
+  int run() override { return proc::list(procfs_.get(), pids_); }
+  Napi::Value result(Napi::Env env) override {
+    auto buffer = Napi::ArrayBuffer::New(env, pids_.size() * sizeof(int32_t));
+    std::memcpy(buffer.Data(), pids_.data(), buffer.ByteLength());
+    return buffer;
+  }
+
+  std::vector<int32_t> pids_;
+};
+
+class Read final : public Work {
+ public:
+  Read(Napi::Env env, int procfs, uint32_t files, std::vector<int32_t> pids)
+      : Work(env, "fancyproc:read", procfs), reader_(procfs_.get(), files), pids_(std::move(pids)) {}
+
+ private:
+  int run() override {
+    for (int32_t pid : pids_)
+      if (int error = reader_.read(pid); error < 0) return error;
+    return 0;
+  }
+  Napi::Value result(Napi::Env env) override {
+    const double rows = static_cast<double>(reader_.rows);
+    const size_t numbers = reader_.numbers.size() * sizeof(double);
+    auto buffer = Napi::ArrayBuffer::New(env, sizeof rows + numbers + reader_.heap.size());
+    char* at = static_cast<char*>(buffer.Data());
+    std::memcpy(at, &rows, sizeof rows);
+    std::memcpy(at + sizeof rows, reader_.numbers.data(), numbers);
+    std::memcpy(at + sizeof rows + numbers, reader_.heap.data(), reader_.heap.size());
+    return buffer;
+  }
+
+  proc::Reader reader_;
+  const std::vector<int32_t> pids_;
+};
+
+double milliseconds(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return double(now.tv_sec) * 1e3 + double(now.tv_nsec) / 1e6;
+}
+
+int32_t integer(const Napi::CallbackInfo& info, size_t index) {
+  return info[index].As<Napi::Number>().Int32Value();
+}
+
+}  // namespace
+
+namespace ps {
+
+Napi::Value is_procfs(const Napi::CallbackInfo& info) {
+  struct statfs filesystem;
+  const int error = fstatfs(integer(info, 0), &filesystem);
+  return Napi::Number::New(info.Env(), error < 0 ? -errno : filesystem.f_type == PROC_SUPER_MAGIC);
+}
+
+// Workers delete themselves when they are done.
+Napi::Value list(const Napi::CallbackInfo& info) { return (new List(info.Env(), integer(info, 0)))->start(); }
+
+Napi::Value read(const Napi::CallbackInfo& info) {
+  auto pids = info[2].As<Napi::Int32Array>();
+  auto* work = new Read(info.Env(), integer(info, 0), static_cast<uint32_t>(integer(info, 1)),
+                        {pids.Data(), pids.Data() + pids.ElementLength()});
+  return work->start();
+}
+
+Napi::Value start_of_clock(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), milliseconds(CLOCK_REALTIME) - milliseconds(CLOCK_BOOTTIME));
+}
+
+}  // namespace ps
