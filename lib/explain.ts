@@ -37,6 +37,12 @@ const prologueCalls = [
 
 const CLONE_NEWUSER = 0x10000000
 
+/** What was wanted of the child. */
+export type Explained = Pick<Checked, 'flags' | 'steps' | 'cgroup' | 'file' | 'path'> & {
+  /** Which of the steps the caller wrote, from one index to another; the others are of `join`. */
+  written?: readonly [from: number, to: number] | undefined
+}
+
 function readNumber(path: string): number | undefined {
   try {
     return Number(readFileSync(path, 'latin1'))
@@ -45,7 +51,7 @@ function readNumber(path: string): number | undefined {
   }
 }
 
-function cloneHints(errno: number, options: Checked): string | undefined {
+function cloneHints(errno: number, options: Explained): string | undefined {
   const ofCgroup =
     options.cgroup === undefined
       ? undefined
@@ -92,7 +98,7 @@ function interpreterOf(path: string): string | undefined {
 }
 
 /** Looks where the child looked, if that is where we are. */
-function aboutFile({ file, path, steps }: Checked): string | undefined {
+function aboutFile({ file, path, steps }: Explained): string | undefined {
   if (steps.some((step) => movers.has(step.operation))) return undefined
   const places = file.includes('/')
     ? [file]
@@ -114,7 +120,7 @@ function aboutFile({ file, path, steps }: Checked): string | undefined {
   return undefined
 }
 
-function execveHint(errno: number, options: Checked): string | undefined {
+function execveHint(errno: number, options: Explained): string | undefined {
   const { file, path } = options
   switch (errnoName(errno)) {
     case 'ENOENT':
@@ -166,7 +172,7 @@ function died(
 const maps = new Set(['uid_map', 'gid_map', 'setgroups_deny'])
 
 /** The mistake behind most failures of a map. */
-function nothingToMap({ flags, steps }: Checked, index: number): string | undefined {
+function nothingToMap({ flags, steps }: Explained, index: number): string | undefined {
   if (!maps.has(steps[index]?.operation ?? '') || flags & CLONE_NEWUSER) return undefined
   const entered = steps
     .slice(0, index)
@@ -174,14 +180,15 @@ function nothingToMap({ flags, steps }: Checked, index: number): string | undefi
   return entered ? undefined : "there is no new user namespace to map: have 'user' among the namespaces"
 }
 
-export function explain(failure: SetupFailure, options: Checked, said: string | undefined): Error {
+export function explain(failure: SetupFailure, options: Explained, said: string | undefined): Error {
   const { phase, step: index, errno } = failure
   if (phase === PHASE_STEPS) {
     const step = options.steps[index]
     const call = step?.calls[failure.call] ?? step?.calls[0]
     const syscall = call?.syscall ?? step?.operation ?? 'step'
+    const [from, to] = options.written ?? [0, Infinity]
     const where = {
-      step: index,
+      step: index >= from && index < to ? index - from : undefined,
       call: call && `${call.syscall}(${call.args.join(', ')})`,
       args: step?.args,
       path: step?.path,

@@ -24,6 +24,7 @@ export const EVENT_HELD = 2
 export const EVENT_SPAWN = 3
 export const EVENT_ERROR = 4
 export const EVENT_EXIT = 5
+export const EVENT_DATA = 6
 
 /** Length of an event's row: id, kind, values. */
 export const EVENT_LENGTH = 14
@@ -37,6 +38,9 @@ export interface Binding {
   kill(id: number, signal: number): number
   resume(id: number, errno: number): number
   pidfd(id: number): number
+  pidfdOpen(pid: number): number
+  /** The id of a thread whose namespaces and ids spawns have. */
+  identity(): number
   ref(): void
   unref(): void
   /** Runs the plan's first step on this thread: its result and which of its calls gave that. */

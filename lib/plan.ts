@@ -1,8 +1,8 @@
 // Encodes steps and program into the bytes that native/plan.h describes.
-import { invalid, show } from './errors.ts'
+import { invalid, outOfRange, show } from './errors.ts'
 import { fdNumber, type FdLike } from './fd.ts'
 import { JOINS, native, NEEDS_PROCFS, type Operation, YIELDS_FD } from './native.ts'
-import { type Argument, Step } from './step.ts'
+import { type Argument, DataStep, procfs, Step } from './step.ts'
 
 const VERSION = 1
 const STATUS_SIZE = 4096
@@ -10,6 +10,7 @@ const MAX_SLOTS = 256
 const HEADER_SIZE = 88
 const OP_SIZE = 16
 const MOST_KEPT = 1 << 20
+const MOST_SIZE = 1 << 30
 const CELL_SIZE = 16
 
 const KIND_INTEGER = 1
@@ -17,6 +18,8 @@ const KIND_BYTES = 2
 const KIND_SLOT = 3
 const KIND_GIVEN = 4
 const KIND_WORDS = 5
+const KIND_RESULT = 6
+const KIND_PROC = 7
 
 export const SETSID = 1
 export const CTTY = 2
@@ -37,6 +40,7 @@ export interface Program {
 
 export interface PlanInput {
   steps: readonly Step[]
+  /** Without one the child ends after the last step. */
   program?: Program
   stdio?: readonly { target: number; source: number }[]
   flags?: number
@@ -44,9 +48,17 @@ export interface PlanInput {
   floor?: number
 }
 
+/** Bytes that a step reads for the parent: where they come to lie, behind their length, in the memory that both share. */
+export interface Result {
+  readonly name: string
+  readonly at: number
+  readonly room: number
+}
+
 export interface Plan {
   /** Valid until the next plan is made. */
   readonly bytes: Uint8Array
+  readonly results: readonly Result[]
   /** The caller's fds that it uses. */
   readonly given: Int32Array
 }
@@ -116,6 +128,7 @@ class Encoder {
   readonly #slots = new Map<Step, number>()
   readonly #given = new Map<number, number>()
   readonly #table = native().table
+  readonly results: { name: string; at: number; room: number; cell: number }[] = []
   flags = 0
 
   give(fd: number): number {
@@ -181,8 +194,26 @@ class Encoder {
     }
   }
 
+  /** Results lie behind all else, so that the plan need not be as long as they are. */
+  place(end: number): number {
+    for (const result of this.results) {
+      result.at = (end + 7) & ~7
+      end = result.at + 8 + result.room
+      this.#write(result.cell, KIND_RESULT, result.room, result.at)
+    }
+    return end
+  }
+
   #cell(at: number, kind: string, value: Argument, step: Step): void {
+    if (kind === 'r' && step instanceof DataStep) {
+      this.results.push({ name: step.name, at: 0, room: step.room, cell: at })
+      return
+    }
     if (kind === 'f' || kind === 'F') {
+      if (value === procfs) {
+        this.flags |= PROCFS
+        return this.#write(at, KIND_PROC, 0, 0)
+      }
       if (value instanceof Step) return this.#write(at, KIND_SLOT, 0, this.#slots.get(value) ?? 0)
       if (value === AT_FDCWD || value === null) return this.#write(at, KIND_INTEGER, 0, AT_FDCWD)
       // The child's own number for it, see ChildFd.
@@ -255,8 +286,10 @@ export function encode({ steps, program, stdio = [], flags = 0, floor = 3 }: Pla
     writer.u32(header + 56, strings(env))
     writer.u32(header + 60, env.length)
   }
+  const size = encoder.place(STATUS_SIZE + writer.length)
+  if (size > MOST_SIZE) throw outOfRange('steps', 'read more than a gigabyte together')
   writer.u32(header, VERSION)
-  writer.u32(header + 4, STATUS_SIZE + writer.length)
+  writer.u32(header + 4, size)
   writer.u32(header + 8, flags | encoder.flags)
   writer.u32(header + 12, steps.length)
   writer.u32(header + 16, STATUS_SIZE + ops)
@@ -267,5 +300,6 @@ export function encode({ steps, program, stdio = [], flags = 0, floor = 3 }: Pla
   writer.u32(header + 36, given.length)
   writer.i32(header + 68, floor)
   writer.u32(header + 80, steps.findLastIndex(({ operation }) => operation === 'clone') + 1)
-  return { bytes: writer.bytes.subarray(0, writer.length), given }
+  writer.u32(header + 84, encoder.results.length)
+  return { bytes: writer.bytes.subarray(0, writer.length), given, results: encoder.results }
 }

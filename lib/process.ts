@@ -2,21 +2,14 @@ import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { isatty } from 'node:tty'
 import { debuglog } from 'node:util'
+import { follow, forget, readResults, receive, reference } from './children.ts'
 import { deferred } from './deferred.ts'
 import { check, errnoName, KernelError } from './errors.ts'
 import { type Exit, type Reason, type Usage, usageOf } from './exit.ts'
 import { Fd } from './fd.ts'
-import {
-  EVENT_ERROR,
-  EVENT_EXIT,
-  EVENT_FD,
-  EVENT_HELD,
-  EVENT_LENGTH,
-  EVENT_SPAWN,
-  native,
-  onEvents,
-} from './native.ts'
+import { EVENT_DATA, EVENT_ERROR, EVENT_EXIT, EVENT_FD, EVENT_HELD, EVENT_SPAWN, native } from './native.ts'
 import { type Signal, signalName, signalNumber } from './options.ts'
+import type { Result } from './plan.ts'
 import { over, Pty } from './pty.ts'
 
 const debug = debuglog('fancyproc')
@@ -61,29 +54,6 @@ const CLD_DUMPED = 3
 const SIGKILL = 9
 const SIGTERM = 15
 
-const living = new Map<number, Process>()
-
-/** The event loop is kept alive by processes that have not ended nor been unref()ed; the native side counts them. */
-function reference(change: 1 | -1): void {
-  if (change > 0) native().ref()
-  else native().unref()
-}
-
-onEvents((rows) => {
-  for (let at = 0; at < rows.length; at += EVENT_LENGTH) {
-    const row = rows.subarray(at, at + EVENT_LENGTH)
-    try {
-      living.get(row[0] ?? -1)?.[receive](row)
-    } catch (error) {
-      // What one listener throws is uncaught, as with any emitter, and keeps nothing from the other processes.
-      process.nextTick(() => {
-        throw error
-      })
-    }
-  }
-})
-
-export const receive: unique symbol = Symbol('receive')
 export const begin: unique symbol = Symbol('begin')
 export const refuse: unique symbol = Symbol('refuse')
 export const stop: unique symbol = Symbol('stop')
@@ -101,6 +71,8 @@ export class Process extends EventEmitter<ProcessEvents> {
   readonly stdio: readonly (Socket | null)[]
   /** Descriptors that steps sent back, by name: complete at `'spawn'`. Whoever takes one closes it. */
   readonly fds = Object.create(null) as Record<string, Fd>
+  /** What steps have read for us, by name: complete at `'spawn'`. */
+  readonly data = Object.create(null) as Record<string, Buffer>
   /** Its pid for us; undefined until `'spawn'`. */
   pid: number | undefined
   exitCode: number | null = null
@@ -110,6 +82,7 @@ export class Process extends EventEmitter<ProcessEvents> {
 
   readonly #init: ProcessInit
   #id = 0
+  #results: readonly Result[] = []
   #pty: Pty | undefined
   #pidfd: Fd | undefined
   #ref = true
@@ -221,9 +194,10 @@ export class Process extends EventEmitter<ProcessEvents> {
   }
 
   /** @internal It is on its way: the native side knows it by this id. */
-  [begin](id: number): void {
+  [begin](id: number, results: readonly Result[] = []): void {
     this.#id = id
-    living.set(id, this)
+    this.#results = results
+    follow(id, this)
     reference(1)
   }
 
@@ -254,6 +228,8 @@ export class Process extends EventEmitter<ProcessEvents> {
     switch (row[1]) {
       case EVENT_FD:
         return this.#receiveFd(this.#init.names[v(0)] ?? '', v(1))
+      case EVENT_DATA:
+        return void readResults(v(1), this.#results, this.data)
       case EVENT_HELD:
         return this.#answer(v(0), v(1))
       case EVENT_SPAWN:
@@ -346,7 +322,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   #finish(): void {
     this.#ended = true
     this.#pty?.[over]()
-    living.delete(this.#id)
+    forget(this.#id)
     if (this.#ref) reference(-1)
     this.#ref = false
   }

@@ -3,7 +3,7 @@ import { fstatSync } from 'node:fs'
 import { debuglog } from 'node:util'
 import { assertSpawnable, openForSpawn } from './cgroups.ts'
 import { invalid, KernelError, show } from './errors.ts'
-import { explain } from './explain.ts'
+import { explain, type Explained } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './idmap.ts'
 import { requireModule } from './lsm.ts'
@@ -45,7 +45,8 @@ function isInit(options: Checked): boolean {
   return makers.some(({ args }) => (Number(args[0]) & CLONE_NEWPID) !== 0)
 }
 
-function checkSteps(options: Checked): void {
+/** Throws for lists that cannot work. */
+export function checkSteps(options: Pick<Checked, 'steps' | 'flags'>): void {
   validateOrder(options.steps)
   for (const step of options.steps) if (step instanceof LsmStep) requireModule(step)
   const clone = options.steps.findIndex((step) => step.operation === 'clone')
@@ -71,6 +72,10 @@ function checkGiven({ stdio, steps }: Checked): void {
   for (const [target, source] of stdio.entries()) {
     if (typeof source === 'object') requireOpen(source, `stdio[${String(target)}]`)
   }
+  checkGivenFds(steps)
+}
+
+export function checkGivenFds(steps: readonly Step[]): void {
   for (const [index, { operation, args }] of steps.entries()) {
     const kinds = native().table.get(operation)?.arguments ?? ''
     for (const [i, value] of args.entries()) {
@@ -91,16 +96,42 @@ function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
   })
 }
 
-/** Gives the plan to the native side: the child's id, or what kept it from being taken. */
-function submit(options: Checked, steps: readonly Step[], stdio: Prepared, cgroup: number): number | Error {
-  const { bytes, given } = plan(options, steps, stdio)
-  const result = native().spawn(bytes, given, options.flags, cgroup, options.setTid)
-  return result < 0
-    ? new KernelError({
-        errno: -result,
-        syscall: 'fcntl',
-      })
-    : result
+/** Gives a plan to the native side: the child's id, or what kept it from being taken. */
+export function submit(
+  { bytes, given }: Plan,
+  flags: number,
+  cgroup = -1,
+  setTid: Int32Array = new Int32Array(0),
+): number | KernelError {
+  const result = native().spawn(bytes, given, flags, cgroup, setTid)
+  return result < 0 ? new KernelError({ errno: -result, syscall: 'fcntl' }) : result
+}
+
+/** The steps as the native side takes them, and what they need from this side while they run. */
+export interface Assembled {
+  steps: Step[]
+  /** Of the fds that they send. */
+  names: string[]
+  held: (step: number, pid: number) => Promise<number>
+  explain: (failure: SetupFailure) => Error
+}
+
+export function assemble(options: Explained): Assembled {
+  const { steps, names } = nameFds(holdMaps(options.steps, (options.flags & CLONE_NEWUSER) !== 0))
+  // What a tool said whose failure is one of the child's step.
+  const said = new Map<number, string>()
+  return {
+    steps,
+    names,
+    explain: (failure) => explain(failure, options, said.get(failure.step)),
+    held: async (index, pid) => {
+      const step = options.steps[index]
+      if (!(step instanceof MapStep)) return EINVAL
+      const { errno, said: words } = await writeMap(step, pid, runTool)
+      if (words !== undefined) said.set(index, words)
+      return errno
+    },
+  }
 }
 
 /**
@@ -145,35 +176,25 @@ export function spawn(
 
 function start(options: Checked, cgroup: number): Process {
   const { file, argv, columns, rows, signal } = options
-  const { steps, names } = nameFds(holdMaps(options.steps, (options.flags & CLONE_NEWUSER) !== 0))
+  const { steps, ...assembled } = assemble(options)
   let stdio: Prepared = { placed: [], theirs: [], streams: [null, null, null], pty: undefined }
   let refused: unknown
   try {
-    stdio = prepare(options.stdio, names.includes('pty'))
+    stdio = prepare(options.stdio, assembled.names.includes('pty'))
   } catch (error) {
     if (!(error instanceof KernelError)) throw error
     refused = error
   }
-  // What a tool said whose failure is one of the child's step.
-  const said = new Map<number, string>()
   const child = new Process({
     file,
     argv,
     columns,
     rows,
-    names,
+    ...assembled,
     streams: stdio.streams,
     pty: stdio.pty,
     init: isInit(options),
     killSignal: options.killSignal,
-    explain: (failure: SetupFailure) => explain(failure, options, said.get(failure.step)),
-    held: async (index: number, pid: number) => {
-      const step = options.steps[index]
-      if (!(step instanceof MapStep)) return EINVAL
-      const { errno, said: words } = await writeMap(step, pid, runTool)
-      if (words !== undefined) said.set(index, words)
-      return errno
-    },
   })
   if (signal?.aborted) refused ??= abortError(signal)
   if (refused instanceof Error) {
@@ -182,9 +203,12 @@ function start(options: Checked, cgroup: number): Process {
     return child
   }
   let result: number | Error
+  let results: Plan['results']
   try {
     if (columns !== undefined && rows !== undefined) stdio.pty?.resize(columns, rows)
-    result = submit(options, steps, stdio, cgroup)
+    const encoded = plan(options, steps, stdio)
+    results = encoded.results
+    result = submit(encoded, options.flags, cgroup, options.setTid)
   } catch (error) {
     discard(stdio)
     throw error
@@ -193,7 +217,7 @@ function start(options: Checked, cgroup: number): Process {
   for (const fd of stdio.theirs.splice(0)) native().close(fd)
   if (typeof result === 'number') {
     if (debug.enabled) debug('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
-    child[begin](result)
+    child[begin](result, results)
     limit(child, options)
   } else {
     child[refuse](result)
@@ -220,7 +244,7 @@ const runTool: RunTool = async (file, args) => {
   return { code, stderr }
 }
 
-function abortError(signal: AbortSignal): Error {
+export function abortError(signal: AbortSignal): Error {
   return Object.assign(new Error('The operation was aborted', { cause: signal.reason }), {
     name: 'AbortError',
     code: 'ABORT_ERR',

@@ -8,8 +8,19 @@ export interface Call {
   readonly args: readonly string[]
 }
 
+/** The type of `procfs`. */
+export class Procfs {
+  declare private readonly brand: never
+}
+
+/**
+ * A directory for steps: the /proc from before the first of them, whatever they mount or enter afterwards. In it `self`
+ * and `thread-self` are the child: `open('self/ns/net', 'O_RDONLY', undefined, { dirfd: procfs })`.
+ */
+export const procfs = new Procfs()
+
 /** What an argument of the native side can be; native/operations.def says which is which. */
-export type Argument = number | bigint | string | Uint8Array | Uint32Array | FdLike | Step | null
+export type Argument = number | bigint | string | Uint8Array | Uint32Array | FdLike | Procfs | Step | null
 
 export interface StepDetails {
   /** The calls that it makes, in order. */
@@ -61,6 +72,19 @@ export class Step {
 /** A step whose result is an fd: later steps may name the step wherever they take an fd. */
 export class FdStep extends Step {
   declare readonly yieldsFd: true
+}
+
+/** A step that reads bytes for the parent, under a name; its last argument is how many there is room for. */
+export class DataStep extends Step {
+  declare readonly dest: string
+
+  get name(): string {
+    return this.dest
+  }
+
+  get room(): number {
+    return Number(this.args.at(-1))
+  }
 }
 
 function ignoredErrnos(operation: string, names: readonly string[]): number[] {

@@ -4,6 +4,7 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -114,6 +115,15 @@ Napi::Value unref(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// identity(): the id of a thread whose namespaces and ids spawns have
+Napi::Value identity(const Napi::CallbackInfo& info) { return number(info, watcher::thread()); }
+
+// pidfdOpen(pid)
+Napi::Value pidfd_open(const Napi::CallbackInfo& info) {
+  long fd = syscall(SYS_pidfd_open, static_cast<pid_t>(integer(info, 0)), 0);
+  return number(info, fd < 0 ? -errno : static_cast<double>(fd));
+}
+
 // call(plan): its first step, now, on this thread. [result, index of the call that gave it]
 Napi::Value call(const Napi::CallbackInfo& info) {
   auto bytes = info[0].As<Napi::Uint8Array>();
@@ -199,6 +209,8 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("kill", kill);
   EXPORT("resume", resume);
   EXPORT("pidfd", pidfd);
+  EXPORT("pidfdOpen", pidfd_open);
+  EXPORT("identity", identity);
   EXPORT("ref", ref);
   EXPORT("unref", unref);
   EXPORT("call", call);

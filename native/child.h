@@ -49,7 +49,8 @@ class Child {
   std::atomic<int> pidfd{-1};
   std::atomic<pid_t> pid{0};
   UniqueFd control;  // our end
-  UniqueFd page;     // the mapping of status and plan
+  UniqueFd page;     // the mapping of status, plan and results
+  bool has_results = false;
 
   std::mutex mutex;  // guards what follows, and pidfd's closing
   State state = State::queued;

@@ -98,7 +98,9 @@ void Environment::close() {
     undelivered.swap(events_);
   }
   for (const Event& event : undelivered)
-    if (event.kind == static_cast<double>(EventKind::fd)) ::close(static_cast<int>(event.values[1]));
+    if (event.kind == static_cast<double>(EventKind::fd) ||
+        event.kind == static_cast<double>(EventKind::data))
+      ::close(static_cast<int>(event.values[1]));
   for (auto& [id, child] : children) child->abandon();
   napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }

@@ -12,7 +12,7 @@
 
 class Child;
 
-enum class EventKind { fd = 1, held = 2, spawn = 3, error = 4, exit = 5 };
+enum class EventKind { fd = 1, held = 2, spawn = 3, error = 4, exit = 5, data = 6 };
 
 // A row of the Float64Array that JavaScript gets: id, kind, values.
 struct Event {

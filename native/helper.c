@@ -105,7 +105,8 @@ static void prologue(struct fp_context* context, const struct fp_plan* plan) {
 
   BEGIN(PDEATHSIG);
   CHECK(fp_arm_pdeathsig(context));
-  if (plan->flags & FP_NONDUMPABLE) CHECK(sys2(__NR_prctl, PR_SET_DUMPABLE, 0));
+  context->nondumpable = plan->flags & FP_NONDUMPABLE;
+  if (context->nondumpable) CHECK(sys2(__NR_prctl, PR_SET_DUMPABLE, 0));
   if (plan->flags & FP_NEWUSER) drop_ambient(status);
 
   BEGIN(SIGNALS);
@@ -147,7 +148,6 @@ static void steps(struct fp_context* context, const struct fp_plan* plan) {
     take_terminal(status, plan);
     status->phase = FP_PHASE_STEPS;
   }
-  if (!context->pdeathsig_is_callers) CHECK(sys2(__NR_prctl, PR_SET_PDEATHSIG, 0));
 }
 
 static char** relocate(char* base, uint32_t offset, uint32_t count) {
@@ -180,7 +180,16 @@ static long search(const char* path, const char* file, char** argv, char** envp)
   }
 }
 
+static __attribute__((noreturn)) void finish(struct fp_context* context) {
+  context->status->phase = FP_PHASE_DONE;
+  for (;;) sys1(__NR_exit_group, 0);
+}
+
 static __attribute__((noreturn)) void execute(struct fp_context* context, const struct fp_plan* plan) {
+  if (!context->pdeathsig_is_callers) {
+    long disarmed = sys2(__NR_prctl, PR_SET_PDEATHSIG, 0);
+    if (disarmed < 0) fail(context->status, disarmed);
+  }
   const char* file = context->base + plan->file;
   char** argv = relocate(context->base, plan->argv, plan->argc);
   char** envp = relocate(context->base, plan->envp, plan->envc);
@@ -210,6 +219,7 @@ __attribute__((noreturn, used)) void helper(const long* stack) {
   for (uint32_t i = 0; i < FP_MAX_SLOTS; i++) context.slots[i] = -1;
   prologue(&context, plan);
   steps(&context, plan);
+  if (plan->file == 0) finish(&context);
   execute(&context, plan);
 }
 

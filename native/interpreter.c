@@ -36,11 +36,14 @@ static long resolve(struct fp_context* context, const struct fp_cell* cell) {
   switch (cell->kind) {
     case FP_BYTES:
     case FP_WORDS:
+    case FP_RESULT:
       return (long)(context->base + cell->value);
     case FP_SLOT:
       return cell->value < context->slot_count ? context->slots[cell->value] : -EBADF;
     case FP_GIVEN:
       return cell->value < context->given_count ? context->given[cell->value] : -EBADF;
+    case FP_PROC:
+      return context->proc;
     default:
       return (long)cell->value;
   }
@@ -60,8 +63,13 @@ long fp_run_step(struct fp_context* context, const struct fp_op* op) {
     return result;
   }
   if (op->slot >= 0 && (uint32_t)op->slot < context->slot_count) context->slots[op->slot] = (int32_t)result;
-  if ((fp_operations[op->code].flags & FP_CLEARS_PDEATHSIG) && context->control >= 0 &&
-      !context->pdeathsig_is_callers) {
+  if (!(fp_operations[op->code].flags & FP_CLEARS_PDEATHSIG) || context->control < 0) return result;
+  // Changed credentials set it to fs.suid_dumpable.
+  if (context->nondumpable) {
+    long hidden = sys2(__NR_prctl, PR_SET_DUMPABLE, 0);
+    if (hidden < 0) return hidden;
+  }
+  if (!context->pdeathsig_is_callers) {
     long armed = fp_arm_pdeathsig(context);
     if (armed < 0) return armed;
   }

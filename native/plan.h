@@ -13,6 +13,7 @@ enum fp_phase {
   FP_PHASE_PROLOGUE = 1,  // `step` is an fp_prologue_step
   FP_PHASE_STEPS = 2,     // `step` is the index of the step that was begun last
   FP_PHASE_EXECVE = 3,    // only execve or exit can follow
+  FP_PHASE_DONE = 4,      // a plan without a program: every step has run, only exit can follow
 };
 
 enum fp_prologue_step {
@@ -44,6 +45,8 @@ enum fp_kind {
   FP_SLOT = 3,     // value: slot filled by an earlier step
   FP_GIVEN = 4,    // value: index into the fds that the parent gave
   FP_WORDS = 5,    // like FP_BYTES, an array of uint32_t; length: in bytes
+  FP_RESULT = 6,   // value: offset of an fp_result, behind the plan's own bytes; length: what it has room for
+  FP_PROC = 7,     // the procfs from before the first step
 };
 
 struct fp_cell {
@@ -60,6 +63,12 @@ struct fp_op {
   uint8_t ignored[FP_MAX_IGNORED];  // errnos that this step takes for success
   uint32_t index;                   // of the step, as the caller wrote it
   struct fp_cell cells[];
+};
+
+// Bytes for the parent, which reads them when the setup is over.
+struct fp_result {
+  uint64_t length;
+  char bytes[];
 };
 
 struct fp_stdio {
@@ -87,7 +96,7 @@ struct fp_plan {
   uint32_t stdio_count;
   uint32_t given;  // offset of int32_t[]: filled by the addon
   uint32_t given_count;
-  uint32_t file;  // offset of the program's name
+  uint32_t file;  // offset of the program's name, 0: none, the helper exits after the last step
   uint32_t path;  // offset of PATH to search, 0: `file` holds a slash
   uint32_t argv;  // offset of uint64_t[]: offsets of strings, then 0
   uint32_t argc;
@@ -97,7 +106,7 @@ struct fp_plan {
   int32_t floor;         // no fd that the plan names is at or above this, except those given
   uint64_t signals_ign;  // filled by the addon: signals that the parent ignores, bit n-1 for signal n
   uint32_t session;  // how many ops come before the session and its terminal: 0, or all up to the last clone
-  uint32_t reserved;
+  uint32_t result_count;
 };
 
 // Messages on the control socket (SOCK_SEQPACKET).

@@ -22,6 +22,7 @@ struct fp_context {
   int32_t proc;                 // O_PATH fd of /proc from before the first step, or -1
   int32_t floor;
   bool pdeathsig_is_callers;  // a step has set it: the helper leaves it alone
+  bool nondumpable;           // whoever lives where it goes must not look at it
   struct fp_status* status;
 };
 

@@ -5,6 +5,8 @@
 
 FP_PRIMITIVE(prctl) {
   long result = sys5(__NR_prctl, a->value[0], a->value[1], a->value[2], a->value[3], a->value[4]);
+  // The caller knows what he does.
+  if (result >= 0 && a->value[0] == PR_SET_DUMPABLE) context->nondumpable = false;
   if (result < 0 || a->value[0] != PR_SET_PDEATHSIG) return result;
   context->pdeathsig_is_callers = a->value[1] != 0;
   // None is what there is at the end, anyway; the rest of the setup still ends with the parent.

@@ -79,6 +79,9 @@ int make_page(Child& child, int control, std::vector<int32_t>& keep) {
   child.page.reset(page);
   if (pwrite(page, bytes.data(), bytes.size(), FP_STATUS_SIZE) != static_cast<ssize_t>(bytes.size()))
     return errno == 0 ? -EIO : -errno;
+  // Room for results, of which only what is written takes memory.
+  child.has_results = plan->result_count > 0;
+  if (child.has_results && ftruncate(page, plan->size) < 0) return -errno;
   int error = above(plan->floor, child.page);
   if (error < 0) return error;
   keep.push_back(child.page.get());

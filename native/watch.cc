@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -38,6 +39,7 @@ struct Watcher {
   int wakeup = -1;
   std::mutex mutex;
   bool started = false;
+  std::atomic<pid_t> thread{0};
 };
 
 Watcher& state() {
@@ -156,7 +158,8 @@ bool drain(Child& child) {
   }
 }
 
-bool succeeded(const fp_status& status) { return status.phase == FP_PHASE_EXECVE && status.error == 0; }
+bool executed(const fp_status& status) { return status.phase == FP_PHASE_EXECVE && status.error == 0; }
+bool succeeded(const fp_status& status) { return executed(status) || status.phase == FP_PHASE_DONE; }
 
 // Made by a `clone` step, and could not tell us. It has not been reaped, so its pid is still its own.
 void adopt(Child& child, const fp_status& outcome) {
@@ -168,6 +171,12 @@ void adopt(Child& child, const fp_status& outcome) {
   waitid(P_PID, static_cast<id_t>(outcome.cloned), &info, WEXITED | __WALL);
 }
 
+// What steps have read for us is in the page.
+void send_results(Child& child, UniqueFd page) {
+  int raw = page.release();
+  if (!child.environment->post(child.id, EventKind::data, {0, double(raw)})) UniqueFd(raw).reset();
+}
+
 void on_control(Watch* watch) {
   Child& child = *watch->child;
   if (drain(child)) return;
@@ -177,13 +186,15 @@ void on_control(Watch* watch) {
   adopt(child, watch->outcome);
   if (child.lost_fd) watch->outcome = {static_cast<uint32_t>(LaunchPhase::recvmsg), 0, EMFILE, 0, 0, 0};
   epoll_ctl(state().epoll, EPOLL_CTL_DEL, child.control.get(), nullptr);
+  UniqueFd page;
   {
     std::lock_guard lock(child.mutex);
     child.control.reset();
-    child.page.reset();
-    if (succeeded(watch->outcome)) child.state = Child::State::running;
+    page = std::move(child.page);
+    if (executed(watch->outcome)) child.state = Child::State::running;
   }
-  if (succeeded(watch->outcome)) child.environment->post(child.id, EventKind::spawn, {double(child.pid)});
+  if (succeeded(watch->outcome) && child.has_results) send_results(child, std::move(page));
+  if (executed(watch->outcome)) child.environment->post(child.id, EventKind::spawn, {double(child.pid)});
   // Whoever has given up the socket without executing his program is not to run it later.
   if (!succeeded(watch->outcome)) child.kill(SIGKILL);
   watch->of = Watch::Of::process;
@@ -243,6 +254,8 @@ int64_t milliseconds() {
 void* run(void*) {
   Watcher& watcher = state();
   pthread_setname_np(pthread_self(), "fancyproc:watch");
+  watcher.thread = static_cast<pid_t>(syscall(SYS_gettid));
+  watcher.thread.notify_all();
   bool ticking = false;
   int64_t ticked = 0;
   for (;;) {
@@ -291,6 +304,11 @@ int watcher::start() {
   pthread_detach(thread);
   watcher.started = true;
   return 0;
+}
+
+pid_t watcher::thread() {
+  state().thread.wait(0);
+  return state().thread;
 }
 
 void watcher::add(const std::shared_ptr<Child>& child) {

@@ -2,6 +2,8 @@
 #ifndef FANCYPROC_WATCH_H
 #define FANCYPROC_WATCH_H
 
+#include <sys/types.h>
+
 #include <memory>
 
 class Child;
@@ -10,6 +12,9 @@ namespace watcher {
 
 // Starts the thread if need be: 0 or -errno.
 int start();
+
+// Its thread id, once started: spawns have this thread's namespaces and ids.
+pid_t thread();
 
 // The helper runs: follow it until it is reaped.
 void add(const std::shared_ptr<Child>& child);

@@ -45,6 +45,12 @@ describe('a string', () => {
     ['aaChangeOnexec', [], 0, 'aa_change_onexec: profile'],
     ['aaChangeProfile', [], 0, 'aa_change_profile: profile'],
     ['sendFd', ['', 0], 0, 'sendFd: name'],
+    ['readFile', ['', '/a'], 0, 'readFile: name'],
+    ['readFile', ['a', ''], 1, 'readFile: path'],
+    ['readlink', ['', '/a'], 0, 'readlinkat: name'],
+    ['readlink', ['a', ''], 1, 'readlinkat: path'],
+    ['statfs', ['', '/a'], 0, 'statfs: name'],
+    ['statfs', ['a', ''], 1, 'statfs: path'],
   ]
   const bad: [string, unknown, string][] = [
     ['is empty', '', 'is empty'],
@@ -371,6 +377,7 @@ describe('arguments for the native side', () => {
       steps.setgroups([]), steps.prctl(4), steps.setrlimit(0, 0), steps.setsid(), steps.sigaction(13, 'SIG_DFL'),
       steps.setexeccon(null), steps.setfscreatecon(null), steps.setkeycreatecon(null), steps.setsockcreatecon(null),
       steps.setcon('a:b:c'), steps.aaChangeOnexec('a'), steps.aaChangeProfile('a'), steps.joinSessionKeyring(),
+      steps.setexeccon(null), steps.readFile('x', '/a'), steps.readlink('x', '/a'), steps.statfs('x', '/a'),
     ] // prettier-ignore
     expect(new Set(all.map(({ operation }) => operation))).toEqual(new Set(table.keys()))
     for (const { operation, args } of all) {
@@ -387,6 +394,7 @@ describe('arguments for the native side', () => {
           b: typeof value === 'string' || value instanceof Uint8Array,
           w: value instanceof Uint32Array,
           x: value !== undefined,
+          r: typeof value === 'number',
         }
         expect([operation, i, kind, good[kind]]).toEqual([operation, i, kind, true])
       }

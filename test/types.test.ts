@@ -19,6 +19,8 @@ import {
   open,
   openat2,
   prctl,
+  readFile,
+  readlink,
   remount,
   sendFd,
   setgroups,
@@ -28,6 +30,7 @@ import {
   setresuid,
   setrlimit,
   sigaction,
+  statfs,
   type Step,
   umask,
   umount2,
@@ -152,6 +155,12 @@ describe('steps', () => {
     ['a kind of node', () => mknod('/x', 0o600, 'FIFO'), /^mknodat: type: no "FIFO"/],
     // @ts-expect-error text or bytes
     ['data', () => writeFile('/x', 7), /^writeFile: data: expected/],
+    // @ts-expect-error a number of bytes
+    ['a limit of bytes', () => readFile('a', '/', { most: '1M' }), /^readFile: most: expected a number/],
+    // @ts-expect-error no such option
+    ['a link', () => readlink('a', '/', { most: 1 }), /^readlinkat: most: no such option/],
+    // @ts-expect-error a path is expected
+    ['a filesystem', () => statfs('a'), /^statfs: path: expected a string/],
     // @ts-expect-error no such namespace
     ['a namespace', () => unshare('mount'), /^unshare: namespaces: no flag "mount"/],
     // @ts-expect-error CLONE_FS is no namespace

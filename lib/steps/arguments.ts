@@ -3,7 +3,7 @@ import type { constants } from 'node:os'
 import { toUSVString } from 'node:util'
 import { invalid, outOfRange, show } from '../errors.ts'
 import { type FdLike, fdNumber, isFdLike } from '../fd.ts'
-import { type Argument, FdStep, Step } from '../step.ts'
+import { type Argument, FdStep, Procfs, Step } from '../step.ts'
 
 /** The directory that relative paths start from: the process's own. */
 export const AT_FDCWD = -100
@@ -28,6 +28,9 @@ export function childFd(number: number): ChildFd {
 
 /** A descriptor of the caller, the step that opens it in the child, or the child's own. */
 export type FdArgument = FdLike | FdStep | ChildFd
+
+/** Where a relative path starts: a directory's descriptor, or `procfs`. */
+export type Directory = FdArgument | Procfs
 
 /** Names of errnos: 'EEXIST'. */
 export type Errnos = readonly (keyof typeof constants.errno)[]
@@ -99,12 +102,13 @@ export function fd(value: unknown, argument: string): FdArgument {
 }
 
 /** As the plan takes it: a bigint is the child's own number. */
-export function cell(fd: FdArgument | null): Argument {
+export function cell(fd: Directory | null): Argument {
   return fd instanceof ChildFd ? BigInt(fd.number) : fd
 }
 
 /** Where relative paths start; null is AT_FDCWD. */
-export function dirfd(value: unknown, argument: string): FdArgument | null {
+export function dirfd(value: unknown, argument: string): Directory | null {
+  if (value instanceof Procfs) return value
   return value === undefined || value === null || value === AT_FDCWD ? null : fd(value, argument)
 }
 

@@ -1,8 +1,8 @@
 // fancyproc/steps: kernel operations as plain values, for spawn().
-export { type Call, FdStep, format, Step, type Steps } from '../step.ts'
+export { type Call, type DataStep, FdStep, format, procfs, type Procfs, Step, type Steps } from '../step.ts'
 export type { Flags } from '../flags.ts'
 export * from './apparmor.ts'
-export { AT_FDCWD, type ChildFd, childFd, type Errnos, type FdArgument } from './arguments.ts'
+export { AT_FDCWD, type ChildFd, childFd, type Directory, type Errnos, type FdArgument } from './arguments.ts'
 export * from './directory.ts'
 export { close, closeRange, type CloseRangeFlag, dup, type DupFlag, sendFd, type SendFdStep } from './fd.ts'
 export * from './file.ts'
@@ -31,6 +31,7 @@ export {
 } from './namespace.ts'
 export { type AtOptions, open, openat2, type OpenFlag, type OpenHow, type ResolveFlag } from './open.ts'
 export * from './process.ts'
+export * from './read.ts'
 export * from './root.ts'
 export * from './selinux.ts'
 export { sigaction, type SignalName } from './signal.ts'

@@ -6,7 +6,7 @@ import { FdStep } from '../step.ts'
 import {
   cell,
   dirfd as dirfdArgument,
-  type FdArgument,
+  type Directory,
   mode as modeArgument,
   options as checkOptions,
   path as pathArgument,
@@ -70,7 +70,7 @@ export const lookupHints = {
 
 export interface AtOptions {
   /** The directory where a relative path starts. Default: the working directory. */
-  dirfd?: FdArgument | null
+  dirfd?: Directory | null
 }
 
 /**

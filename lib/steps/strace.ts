@@ -1,6 +1,6 @@
 // How strace prints arguments (`strace -s 4096`), so that a plan can be held against a trace.
-import { AT_FDCWD, ChildFd, type FdArgument } from './arguments.ts'
-import { type Call, Step } from '../step.ts'
+import { AT_FDCWD, ChildFd, type Directory } from './arguments.ts'
+import { type Call, Procfs, Step } from '../step.ts'
 
 const MOST = 4096
 
@@ -47,7 +47,8 @@ export function hex(value: number | bigint): string {
 }
 
 /** A step's fd has no number yet: it goes by the call that opens it. */
-export function fdName(fd: FdArgument | null): string {
+export function fdName(fd: Directory | null): string {
+  if (fd instanceof Procfs) return '<proc>'
   if (fd === null) return 'AT_FDCWD'
   if (fd instanceof Step) return `<${fd.operation}>`
   if (fd instanceof ChildFd) return String(fd.number)

@@ -1,0 +1,61 @@
+// Events of children, on their way from the native side to whoever holds them.
+import { readSync } from 'node:fs'
+import { EVENT_LENGTH, native, onEvents } from './native.ts'
+import type { Result } from './plan.ts'
+
+export const receive: unique symbol = Symbol('receive')
+
+export interface Receiver {
+  [receive](row: Float64Array): void
+}
+
+const living = new Map<number, Receiver>()
+
+/** From the id that the native side gave until `forget`. */
+export function follow(id: number, receiver: Receiver): void {
+  living.set(id, receiver)
+}
+
+export function forget(id: number): void {
+  living.delete(id)
+}
+
+/** The event loop is kept alive by children that have not ended nor been unref()ed; the native side counts them. */
+export function reference(change: 1 | -1): void {
+  if (change > 0) native().ref()
+  else native().unref()
+}
+
+onEvents((rows) => {
+  for (let at = 0; at < rows.length; at += EVENT_LENGTH) {
+    const row = rows.subarray(at, at + EVENT_LENGTH)
+    try {
+      living.get(row[0] ?? -1)?.[receive](row)
+    } catch (error) {
+      // What one listener throws is uncaught, as with any emitter, and keeps nothing from the other children.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+})
+
+/** What steps have read, by name, out of the memory that was shared with the child; closes that. */
+export function readResults(
+  page: number,
+  results: readonly Result[],
+  data: Record<string, Buffer>,
+): Record<string, Buffer> {
+  try {
+    for (const { name, at, room } of results) {
+      const length = Buffer.alloc(8)
+      readSync(page, length, 0, 8, at)
+      const bytes = Buffer.alloc(Math.min(Number(length.readBigUInt64LE()), room))
+      readSync(page, bytes, 0, bytes.length, at + 8)
+      data[name] = bytes
+    }
+    return data
+  } finally {
+    native().close(page)
+  }
+}

@@ -1,0 +1,168 @@
+// Where to go: the steps that join the namespaces of a process, or namespaces by their descriptors.
+import { constants, fstatSync, openSync, statSync } from 'node:fs'
+import { invalid, show } from './errors.ts'
+import { Fd, type FdLike, fdNumber, isFdLike } from './fd.ts'
+import { native } from './native.ts'
+import { linkOf, pin, type Pinned, type ProcessLike, refused } from './pinned.ts'
+import type { Step } from './step.ts'
+import { clone, type Namespace, namespaceFlags, namespaces as everyKind, setns } from './steps/namespace.ts'
+
+/**
+ * Namespaces one by one: a descriptor of each, or the path where it is pinned. A pidfd stands for the namespace of its
+ * process.
+ */
+export type NamespaceFds = { readonly [Kind in Namespace]?: FdLike | string }
+
+/** Whose namespaces: a process's, the one of a descriptor, or several by their kinds. */
+export type Target = ProcessLike | NamespaceFds
+
+export interface JoinOptions {
+  target: Target
+  /** Which of a process's namespaces; those that we are in are left out. Default: all. */
+  namespaces?: readonly Namespace[] | undefined
+}
+
+/** Steps that join, and what they use; to be disposed of when the spawn has them. */
+export interface JoinSteps {
+  /** Into the namespaces. With a pid namespace among them, the last step is a `clone`. */
+  readonly enter: readonly Step[]
+  [Symbol.dispose](): void
+}
+
+const CLONE_NEWPID = 0x2000_0000
+
+/** Which namespace: an inode of nsfs. */
+interface Identity {
+  dev: bigint
+  ino: bigint
+}
+
+const same = (a: Identity | undefined, b: Identity): boolean => a?.dev === b.dev && a.ino === b.ino
+
+const identify = (path: string): Identity => statSync(path, { bigint: true })
+
+/** The namespace in which a spawn would begin; undefined where the kernel has none of that kind. */
+function own(kind: Namespace): Identity | undefined {
+  try {
+    return identify(`/proc/self/task/${String(native().identity())}/ns/${kind}`)
+  } catch {
+    return undefined
+  }
+}
+
+function ofProcess(process: Pinned, kinds: readonly Namespace[]): Step[] {
+  const others = kinds.filter((kind) => {
+    const ours = own(kind)
+    return ours !== undefined && !same(ours, process.look(`ns/${kind}`, identify))
+  })
+  return others.length > 0 ? [setns(process.pidfd, others)] : []
+}
+
+function kindList(kinds: unknown): readonly Namespace[] {
+  if (kinds === undefined) return everyKind
+  if (!Array.isArray(kinds)) throw invalid('join.namespaces', `expected an array, got ${show(kinds)}`)
+  namespaceFlags(kinds, 'join.namespaces')
+  return kinds as Namespace[]
+}
+
+/** A user namespace gives the privilege for the others, and in a pid namespace are only later children. */
+const place = (kind: Namespace): number => (kind === 'user' ? 0 : kind === 'pid' ? 2 : 1)
+
+function ofFds(target: NamespaceFds, opened: Fd[]): Step[] {
+  const kinds = Object.keys(target) as Namespace[]
+  const unknown = kinds.find((kind) => !everyKind.includes(kind))
+  if (unknown !== undefined)
+    throw invalid(`join.${unknown}`, `no such namespace; known are ${everyKind.join(', ')}`)
+  kinds.sort((a, b) => place(a) - place(b))
+  return kinds.flatMap((kind) => {
+    const name = `join.${kind}`
+    const value: unknown = target[kind]
+    const fd = typeof value === 'string' ? openPinned(value, name, opened) : namespaceFd(value, kind, name)
+    return same(own(kind), fstatSync(fd, { bigint: true })) ? [] : [setns(fd, kind)]
+  })
+}
+
+function openPinned(path: string, argument: string, opened: Fd[]): number {
+  if (path === '' || path.includes('\0')) throw invalid(argument, `no path: ${show(path)}`)
+  try {
+    const fd = new Fd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), path)
+    opened.push(fd)
+    return fd.fd
+  } catch (error) {
+    throw refused(error, path)
+  }
+}
+
+function namespaceFd(value: unknown, kind: Namespace, argument: string): number {
+  if (!isFdLike(value)) throw invalid(argument, `expected an fd or a path, got ${show(value)}`)
+  const fd = fdNumber(value, argument)
+  const link = linkOf(fd, argument)
+  const other = kindOf(link)
+  if (other !== undefined && other !== kind) throw invalid(argument, `this is a namespace of kind ${other}`)
+  return fd
+}
+
+/** As the link tells; one that was opened where it is pinned has that path. */
+function kindOf(link: string): Namespace | undefined {
+  return everyKind.find((kind) => link.startsWith(`${kind}:[`))
+}
+
+function isOptions(given: unknown): given is JoinOptions {
+  return typeof given === 'object' && given !== null && 'target' in given
+}
+
+function asFds(target: unknown): NamespaceFds {
+  const expected =
+    "a pid, a pidfd, a process, a namespace's fd, or namespaces by their kinds as in { net: fd }"
+  if (typeof target !== 'object' || target === null || Array.isArray(target))
+    throw invalid('join', `expected ${expected}, got ${show(target)}`)
+  if (!isFdLike(target)) {
+    if (Object.keys(target).length === 0) throw invalid('join', 'no namespaces: {}')
+    return target
+  }
+  const link = linkOf(fdNumber(target, 'join'), 'join')
+  const kind = kindOf(link)
+  if (kind === undefined)
+    throw invalid('join', `what kind of namespace ${link} is has to be said, as in { net: fd }`)
+  return { [kind]: target }
+}
+
+/**
+ * `int setns(int fd, int nstype)` for each namespace, or once for all those of a process, by its pidfd; after a pid
+ * namespace, `clone()`. Namespaces that a spawn would begin in are left out: to join them again means nothing, and is an
+ * error for one's own user namespace. The process may end meanwhile, and its pid be another's: these steps join the one
+ * that was meant or fail with ESRCH.
+ *
+ * The order of descriptors: 'user' first, since it gives the privilege for the others, 'pid' last. Who needs another one
+ * writes `setns` steps himself.
+ *
+ * Acts on: the child. Needs CAP_SYS_ADMIN in the user namespaces that own the others, which the creator of a user namespace
+ * has in it; for a process also the right to look at it.
+ *
+ * | errno | when |
+ * |-------|------|
+ * | EACCES, EPERM | the process is another's |
+ * | ESRCH | it has ended |
+ *
+ * See `man 2 setns`, `man 7 namespaces`.
+ */
+export function joinSteps(given: Target | JoinOptions): JoinSteps {
+  const { target, namespaces } = isOptions(given) ? given : { target: given, namespaces: undefined }
+  const kinds = kindList(namespaces)
+  const process = pin(target, 'join')
+  const opened: Fd[] = []
+  const dispose = (): void => {
+    process?.close()
+    for (const fd of opened) fd.close()
+  }
+  try {
+    if (!process && namespaces !== undefined)
+      throw invalid('join.namespaces', 'is for a process: of descriptors, give those that are wanted')
+    const steps = process ? ofProcess(process, kinds) : ofFds(asFds(target), opened)
+    const forChildren = steps.some(({ args }) => Number(args[1]) & CLONE_NEWPID)
+    return { enter: forChildren ? [...steps, clone()] : steps, [Symbol.dispose]: dispose }
+  } catch (error) {
+    dispose()
+    throw error
+  }
+}
