@@ -1,10 +1,11 @@
 export default {
+  roots: ['<rootDir>/lib', '<rootDir>/test'],
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/build', '<rootDir>/prebuilds/'],
-  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
+  cacheDirectory: process.env.FANCYPROC_JEST_CACHE || '<rootDir>/node_modules/.cache/jest',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
-    '\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } } }],
+    '\\.ts$': '<rootDir>/test/support/transform.mjs',
   },
   // Tests run the sources; programs that tests fork import `fancyproc` from dist.
   moduleNameMapper: {

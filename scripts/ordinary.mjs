@@ -86,6 +86,7 @@ export function asOrdinaryUser(directory, args) {
     Object.entries(env).filter(([name]) => !/^(npm_|xdg_|sudo_|tmpdir$)/i.test(name)),
   )
   if (own.FANCYPROC_BINARY) own.FANCYPROC_BINARY = own.FANCYPROC_BINARY.replace(at(), seen)
+  own.FANCYPROC_JEST_CACHE = `${own.FANCYPROC_JEST_CACHE || join(directory, 'home/jest')}-user`
   const PATH = `${dirname(program)}:${env.PATH}`
   const FANCYPROC_REPORT = report
   const script = `
@@ -93,11 +94,7 @@ export function asOrdinaryUser(directory, args) {
     shift
     cd ${seen}
     exec setpriv --reuid=${user.name} --regid=${user.name} --init-groups --inh-caps=-all -- "$@"`
-  const command = [
-    program,
-    ...args.map((arg) => arg.replace(at(), seen)),
-    `--cacheDirectory=${directory}/home/jest`,
-  ]
+  const command = [program, ...args.map((arg) => arg.replace(at(), seen))]
   const result = spawnSync(
     'unshare',
     ['--mount', '--propagation=private', 'sh', '-ec', script, 'sh', ...mounts.flat(), '--', ...command],

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { at, Failure, run } from '../project.mjs'
+import { compiled } from '../../test/support/transform.mjs'
+import { at, Failure, files, run } from '../project.mjs'
 import { cached, provide, recipe } from './cache.mjs'
 import { crossBuild } from './cross.mjs'
 import { cpus, hostArch } from './debian.mjs'
@@ -61,9 +62,11 @@ function tar(args) {
 }
 
 export function archiveCheckout(file, arch) {
+  // What is compiled here is not compiled there.
+  for (const path of [...files('lib', 'test')].filter((name) => name.endsWith('.ts'))) compiled(at(path))
   const own = arch === hostArch
   const left = ['node_modules', '.git', '.setup.lock', '.vm', 'build-sanitize', 'coverage']
-  const builds = own ? ['build/Release/obj*'] : ['build', 'prebuilds']
+  const builds = own ? ['build/Release/obj*'] : ['build/Release', 'prebuilds']
   const modes = ['--owner=0', '--group=0', '--mode=a+rX,u+w']
   const excluded = [...left, ...builds].map((path) => `--exclude=./${path}`)
   tar(['--create', '--file', file, '--directory', at(), ...modes, ...excluded, '.'])

@@ -60,6 +60,7 @@ await main(async () => {
       FANCYPROC_PASS: user,
       FANCYPROC_SCALE: env.FANCYPROC_SCALE ?? '0.1',
       FANCYPROC_SLOWNESS: env.FANCYPROC_SLOWNESS ?? '10',
+      FANCYPROC_JEST_CACHE: '/dev/shm/jest',
       CI: 'true',
     }
     const suite = `node scripts/test.mjs ${rest.map(quote).join(' ')}`

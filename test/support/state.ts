@@ -51,10 +51,10 @@ function cgroups(directory = facts.cgroupRoot): string[] {
     .flatMap((path) => [...(ours.test(basename(path)) ? [path] : []), ...cgroups(path)])
 }
 
-/** Without the spawners, of which there come to be more when all are busy. */
+/** The addon's; without the spawners, of which there come to be more when all are busy. Node's own come and go. */
 function threads(): number {
   const names = readdirSync('/proc/self/task').map((task) => read(`/proc/self/task/${task}/comm`))
-  return names.filter((name) => name !== 'fancyproc:spawn').length
+  return names.filter((name) => name.startsWith('fancyproc:') && name !== 'fancyproc:spawn').length
 }
 
 export interface Leaks {
