@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { inspect, promisify } from 'node:util'
 import { errnoNumber, invalid, KernelError, show } from '../errors.ts'
 import { Fd } from '../fd.ts'
-import { boolean, options as checkOptions } from '../steps/arguments.ts'
+import { boolean, integer, options as checkOptions } from '../steps/arguments.ts'
 import { type CgroupEvents, checkWait, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
 import {
   type CgroupValue,
@@ -17,9 +17,10 @@ import {
   readWords,
   writeFile,
 } from './files.ts'
-import { enable } from './hierarchy.ts'
+import { disable, enable } from './controllers.ts'
 import { killEach } from './kill.ts'
 import { openFlags } from './spawn.ts'
+import { makeThreaded } from './threads.ts'
 import { removeTree, subtree } from './tree.ts'
 import {
   type AcceptedValue,
@@ -107,13 +108,51 @@ export class Cgroup {
     return readWords(this.path, 'cgroup.controllers')
   }
 
+  /** `cgroup.subtree_control`: those that are enabled for the cgroups below. */
+  async enabled(): Promise<string[]> {
+    return readWords(this.path, 'cgroup.subtree_control')
+  }
+
   /**
    * `cgroup.subtree_control`: makes controllers available to the cgroups below this one, from the root of the hierarchy
    * down. They stay enabled, as others may come to count on them.
-   * EBUSY: a cgroup on the way has processes of its own; ENOENT: the hierarchy doesn't have the controller.
+   * EBUSY: a cgroup on the way has processes of its own; ENOENT: the hierarchy doesn't have the controller;
+   * EOPNOTSUPP: it can't tell threads apart, and a cgroup on the way is threaded, or the top of a threaded subtree.
    */
   async enable(controllers: readonly string[]): Promise<void> {
     return enable(this.path, controllers)
+  }
+
+  /**
+   * `cgroup.subtree_control`: takes controllers from all cgroups below this one, the deepest first. Their limits are gone
+   * with them; this one keeps its own.
+   * EBUSY: a cgroup below has just enabled it again; EACCES: one below is not the caller's.
+   */
+  async disable(controllers: readonly string[]): Promise<void> {
+    return disable(this.path, controllers)
+  }
+
+  /**
+   * `cgroup.type` (Linux 4.14): makes it a part of a threaded subtree, for good. The nearest cgroup above that is not
+   * threaded is the domain: it has the processes; those below share out their threads, and can have the controllers cpu, cpuset
+   * and pids only. A threaded one can not be spawned into.
+   * EOPNOTSUPP: it has processes, or a cgroup beside it has, or another controller is enabled.
+   */
+  async makeThreaded(): Promise<void> {
+    return makeThreaded(this.path)
+  }
+
+  /** `cgroup.threads`: ids of the threads in this very cgroup. */
+  async threads(): Promise<number[]> {
+    return this.get('cgroup.threads')
+  }
+
+  /**
+   * `cgroup.threads`: moves one thread here, from a cgroup of the same threaded subtree.
+   * ESRCH: no such thread; EOPNOTSUPP: its process belongs to another domain: `add()` that first.
+   */
+  async addThread(tid: number): Promise<void> {
+    return writeFile(this.path, 'cgroup.threads', String(integer(tid, 'addThread: tid', 1, 2 ** 31 - 1)))
   }
 
   /**

@@ -1,14 +1,9 @@
 // Where the v2 hierarchy is, where we are in it, and which controllers it has.
 import { promises as fs } from 'node:fs'
 import { posix } from 'node:path'
-import { errnoNumber, invalid, KernelError, show } from '../errors.ts'
+import { invalid, show } from '../errors.ts'
 import { type Mount, readMountinfo } from '../mountinfo.ts'
-import { codeOf, exists, isCgroup2, kernelError, readFile, readWords, writeFile } from './files.ts'
-import { upwards } from './tree.ts'
-
-function failure(errno: string, syscall: string, path: string, hint: string): KernelError {
-  return new KernelError({ errno: errnoNumber(errno) ?? 0, syscall, path, hint })
-}
+import { exists, failure, isCgroup2, kernelError, readWords } from './files.ts'
 
 async function findMount(within?: string): Promise<Mount> {
   const mounts = await readMountinfo()
@@ -102,126 +97,4 @@ export async function explain(controller: string): Promise<string | undefined> {
   }
   if (row !== undefined) return `${controller} is known to the kernel, but its v2 hierarchy doesn't have it`
   return `${controller} is no controller that this kernel was compiled with`
-}
-
-/** Controllers that can tell the threads of one process apart. */
-const threadable: readonly string[] = ['cpu', 'cpuset', 'pids']
-
-/** A cgroup to write into, on the way down. */
-interface Change {
-  path: string
-  missing: string[]
-}
-
-/** What would have to be written for the children of a cgroup to have the controllers; throws where a rule forbids it. */
-async function planChanges(path: string, controllers: readonly string[]): Promise<Change[]> {
-  const changes: Change[] = []
-  for (const at of await upwards(path)) {
-    const enabled = await readWords(at, 'cgroup.subtree_control')
-    const missing = controllers.filter((controller) => !enabled.includes(controller))
-    if (missing.length === 0) break
-    await assertMayEnable(at, missing)
-    changes.unshift({ path: at, missing })
-  }
-  const first = changes[0]
-  if (first !== undefined) await assertHas(first)
-  return changes
-}
-
-async function assertHas({ path, missing }: Change): Promise<void> {
-  const has = await readWords(path, 'cgroup.controllers')
-  const lacking = missing.filter((controller) => !has.includes(controller))
-  if (lacking.length === 0) return
-  const reasons = await Promise.all(
-    lacking.map(
-      async (name) =>
-        (await explain(name)) ?? `${name} is not enabled for ${path}, by whoever manages the cgroup above`,
-    ),
-  )
-  throw failure('ENOENT', 'write', `${path}/cgroup.subtree_control`, reasons.join('; '))
-}
-
-async function assertMayEnable(path: string, controllers: readonly string[]): Promise<void> {
-  const file = `${path}/cgroup.subtree_control`
-  const type = await readFile(path, 'cgroup.type').then(
-    (text) => text.trim(),
-    (error: unknown) => {
-      // The root has no type, and may have processes.
-      if (codeOf(error) === 'ENOENT') return undefined
-      throw error
-    },
-  )
-  if (type === undefined) return
-  const domainOnly = controllers.filter((name) => !threadable.includes(name))
-  if (type === 'domain invalid' || (type !== 'domain' && domainOnly.length > 0)) {
-    const hint = `its type is '${type}': only ${threadable.join(', ')} can be enabled where threads are spread over cgroups`
-    throw failure('EOPNOTSUPP', 'write', file, hint)
-  }
-  if (type !== 'domain') return
-  // pids and cpu could be written, and then its children would be 'domain invalid', which can have no process.
-  if ((await readWords(path, 'cgroup.procs')).length > 0) {
-    const hint =
-      `the cgroup has processes of its own, so that ${controllers.join(', ')} can not be enabled for those below it ` +
-      '(no internal processes): move them into a child, or create beside it'
-    throw failure('EBUSY', 'write', file, hint)
-  }
-}
-
-export async function enable(path: string, controllers: readonly string[]): Promise<void> {
-  if (!Array.isArray(controllers))
-    throw invalid('controllers', `expected an array of names, got ${show(controllers)}`)
-  for (const [i, name] of (controllers as unknown[]).entries()) {
-    if (typeof name === 'string' && /^[a-z0-9_]+$/.test(name)) continue
-    throw invalid(
-      `controllers[${String(i)}]`,
-      `expected a controller's name such as 'pids', got ${show(name)}`,
-    )
-  }
-  for (const change of await planChanges(path, [...new Set(controllers)])) {
-    await writeFile(change.path, 'cgroup.subtree_control', change.missing.map((name) => `+${name}`).join(' '))
-  }
-}
-
-/** Throws if enable() would, as far as can be known; needs no permission. */
-async function assertMayHold(path: string, controllers: readonly string[]): Promise<void> {
-  const { W_OK, X_OK } = fs.constants
-  try {
-    await fs.access(path, W_OK | X_OK)
-    for (const change of await planChanges(path, controllers)) {
-      await fs.access(`${change.path}/cgroup.subtree_control`, W_OK)
-    }
-  } catch (error) {
-    throw kernelError(error)
-  }
-}
-
-/** Where a cgroup goes that is given no parent: below the caller's own, or the nearest above it where the rules allow it. */
-export async function defaultParent(controllers: readonly string[]): Promise<string> {
-  const refusals: KernelError[] = []
-  const chain = await upwards(await pathOf())
-  const top = chain.at(-1)
-  if (top !== undefined) await assertHas({ path: top, missing: [...controllers] })
-  for (const path of chain) {
-    try {
-      await assertMayHold(path, controllers)
-      return path
-    } catch (error) {
-      if (!(error instanceof KernelError)) throw error
-      refusals.push(error)
-    }
-  }
-  throw noPlace(refusals)
-}
-
-function noPlace(refusals: readonly KernelError[]): KernelError {
-  const seen = refusals.map(({ code, path }) => `${code} ${path ?? ''}`).join(', ')
-  const denied = refusals.find(({ code }) => code === 'EACCES' || code === 'EPERM')
-  const first = denied ?? refusals[0]
-  const advice =
-    denied === undefined
-      ? (first?.hint ?? '')
-      : 'an ordinary user needs a delegated subtree: start in one with `systemd-run --user --scope -p Delegate=yes …`, ' +
-        'or let root make a directory, chown it and its cgroup.procs and cgroup.subtree_control, and start there'
-  const hint = `${advice} (tried ${seen})`
-  return failure(first?.code ?? 'ENOENT', 'mkdir', first?.path ?? '/sys/fs/cgroup', hint)
 }

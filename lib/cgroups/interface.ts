@@ -261,3 +261,10 @@ export function formatOf(file: string): Format | undefined {
   const row = file.replace(/^hugetlb\.\d+[KMG]B\./, 'hugetlb.<size>.')
   return Object.hasOwn(files, row) ? files[row as keyof typeof files] : undefined
 }
+
+/** The controller that a file belongs to; none for the core's, and for those which every cgroup has. */
+export function controllerOf(file: string): string | undefined {
+  const controller = file.slice(0, file.indexOf('.'))
+  if (controller === 'cgroup' || file.endsWith('.pressure') || file.startsWith('cpu.stat')) return undefined
+  return controller
+}
