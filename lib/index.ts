@@ -45,10 +45,15 @@ export { run } from './run.ts'
 export type { RunOptions, RunResult } from './run.ts'
 export { Context, Level, Range, selinux } from './selinux.ts'
 export type {
+  Attributes,
+  ChooseLabel,
   ContextFields,
   ContextLike,
   Decision,
   PolicyBoolean,
+  RelabelCounts,
+  RelabelOptions,
+  RelabelStat,
   SelinuxOn,
   SelinuxStatus,
 } from './selinux.ts'

@@ -59,7 +59,50 @@ export interface Binding {
   readProcesses(procfs: number, files: number, pids: Int32Array): Promise<ArrayBuffer | number>
   /** Milliseconds since 1970 at which CLOCK_BOOTTIME was 0. */
   startOfClock(): number
+  /** SELinux's attribute of the calling thread, by LSM_ATTR_*. */
+  lsmGetSelfAttr(attribute: number): string | number
+  /** Of a path, or of a copy of an fd, on libuv's pool. */
+  getxattr(target: string | number, name: string, follow: boolean): Promise<Uint8Array | number>
+  setxattr(
+    target: string | number,
+    name: string,
+    follow: boolean,
+    value: Uint8Array,
+    flags: number,
+  ): Promise<number>
+  relabelBegin(root: string, label: string | null, crossMounts: boolean): RelabelWalk
+  /** Labels the rows that it gave last, and goes on for a while. */
+  relabelContinue(walk: RelabelWalk, labels: readonly (string | null)[]): Promise<RelabelAnswer>
+  relabelEnd(walk: RelabelWalk): void
 }
+
+declare const relabelWalk: unique symbol
+export interface RelabelWalk {
+  readonly [relabelWalk]: true
+}
+
+export type RelabelRow = [
+  path: string,
+  label: string | null,
+  mode: number,
+  uid: number,
+  gid: number,
+  size: number,
+  dev: number,
+  ino: number,
+  nlink: number,
+]
+
+export type RelabelAnswer = [
+  error: number,
+  call: string,
+  path: string,
+  done: boolean,
+  seen: number,
+  changed: number,
+  mounts: number,
+  rows: RelabelRow[],
+]
 
 type Listener = (rows: Float64Array) => void
 

@@ -11,6 +11,7 @@
 
 #include "child.h"
 #include "environment.h"
+#include "labels.h"
 #include "primitive.h"
 #include "ps.h"
 #include "spawn.h"
@@ -225,6 +226,12 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("listProcesses", ps::list);
   EXPORT("readProcesses", ps::read);
   EXPORT("startOfClock", ps::start_of_clock);
+  EXPORT("lsmGetSelfAttr", lsm_get_self_attr);
+  EXPORT("getxattr", get_xattr);
+  EXPORT("setxattr", set_xattr);
+  EXPORT("relabelBegin", relabel_begin);
+  EXPORT("relabelContinue", relabel_continue);
+  EXPORT("relabelEnd", relabel_end);
 #undef EXPORT
   return exports;
 }

@@ -264,7 +264,9 @@ describe('SELinux', () => {
   })
 
   test('is asked about a pid only', () => {
-    expect(() => selinux.getpidcon(0)).toThrow('getpidcon: pid: no pid: 0')
+    expect(() => selinux.getpidcon(0)).toThrow(
+      'getpidcon: pid: expected an integer from 1 to 2147483647, got 0',
+    )
     expect(() => selinux.getpidcon(1.5)).toThrow(RangeError)
   })
 

@@ -1,0 +1,35 @@
+// What may wait, on libuv's pool: the promise resolves to what `finish` makes of it on JavaScript's thread.
+#ifndef FANCYPROC_WORK_H
+#define FANCYPROC_WORK_H
+
+#include <napi.h>
+
+#include <utility>
+
+template <typename Body, typename Finish>
+class Work final : public Napi::AsyncWorker {
+ public:
+  Work(Napi::Env env, Body body, Finish finish)
+      : AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), body_(std::move(body)),
+        finish_(std::move(finish)) {}
+
+  const Napi::Promise::Deferred deferred;
+
+ protected:
+  void Execute() override { body_(); }
+  void OnOK() override { deferred.Resolve(finish_(Env())); }
+
+ private:
+  Body body_;
+  Finish finish_;
+};
+
+template <typename Body, typename Finish>
+Napi::Promise queue_work(Napi::Env env, Body body, Finish finish) {
+  auto* work = new Work<Body, Finish>(env, std::move(body), std::move(finish));
+  Napi::Promise promise = work->deferred.Promise();
+  work->Queue();
+  return promise;
+}
+
+#endif
