@@ -9,6 +9,7 @@ export type { CreateOptions } from './cgroups/create.ts'
 export type { CgroupEvents, WaitOptions } from './cgroups/events.ts'
 export type { CgroupValue } from './cgroups/files.ts'
 export type { Bandwidth, Counters, Pressure, Weights } from './cgroups/keyed.ts'
+export { countOomKills } from './cgroups/oom.ts'
 export {
   assertSpawnable,
   type CgroupLike,
@@ -25,6 +26,7 @@ export type {
   ReadableFile,
   WritableFile,
 } from './cgroups/values.ts'
+export type { EventChange, EventFile } from './cgroups/watch.ts'
 
 /** An existing cgroup, by the absolute path of its directory. Disposing of it closes the fd only. */
 function open(path: string): Promise<Cgroup> {

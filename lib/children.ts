@@ -1,4 +1,4 @@
-// Events of children, on their way from the native side to whoever holds them.
+// Events of children (and of polled fds), on their way from the native side to whoever holds them.
 import { readSync } from 'node:fs'
 import { EVENT_LENGTH, native, onEvents } from './native.ts'
 import type { Result } from './plan.ts'

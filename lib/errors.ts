@@ -28,6 +28,7 @@ export interface KernelErrorDetails {
   /** Positive, as the kernel's headers have it; 0 when a signal ended the setup. */
   errno: number
   signal?: NodeJS.Signals | undefined
+  reason?: 'oom_kill' | undefined
   /** Name of the system call, e.g. 'pivot_root'. */
   syscall: string
   /** Index of the step that failed. */
@@ -58,9 +59,11 @@ export class KernelError extends Error {
   declare readonly hint?: string
   /** The signal that ended the child during its setup. */
   declare readonly signal?: NodeJS.Signals
+  /** The OOM killer sent that signal, by what `Reason` says of 'oom_kill'. */
+  declare readonly reason?: 'oom_kill'
 
   constructor(details: KernelErrorDetails) {
-    const { errno, signal, syscall, step, call, args, path, dest, hint, cause } = details
+    const { errno, signal, reason, syscall, step, call, args, path, dest, hint, cause } = details
     const code = errno === 0 ? (signal ?? 'ECHILD') : errnoName(errno)
     let message = `${code}: ${errno === 0 ? 'the child ended during its setup' : describe(errno)}, ${syscall}`
     if (path !== undefined) message += ` '${path}'`
@@ -77,6 +80,7 @@ export class KernelError extends Error {
     if (dest !== undefined) this.dest = dest
     if (hint !== undefined) this.hint = hint
     if (signal !== undefined) this.signal = signal
+    if (reason !== undefined) this.reason = reason
   }
 }
 

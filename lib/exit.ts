@@ -15,9 +15,15 @@ export interface Usage {
 
 /**
  * Why it ended: it exited; a signal ended it; one that dumped core did; its `timeout` passed or its `signal` aborted
- * before that, whatever it made of our signal; `kill()` came before it ran its program.
+ * before that, whatever it made of our signal; `kill()` came before it ran its program; the OOM killer took it.
+ *
+ * 'oom_kill' is an inference, as the kernel doesn't tell whom it took: SIGKILL ended a process that had the option `cgroup`,
+ * we had not sent one, and `oom_kill` in `memory.events.local` of the cgroup that its memory is charged to had risen since it
+ * was started. It fails where somebody else kills a process of a cgroup which just lost another one to the OOM killer;
+ * and is not made ('signaled') where the process has moved to another cgroup, the cgroup is removed at once, or no
+ * cgroup above has the memory controller.
  */
-export type Reason = 'exited' | 'signaled' | 'dumped' | 'timeout' | 'aborted' | 'cancelled'
+export type Reason = 'exited' | 'signaled' | 'dumped' | 'timeout' | 'aborted' | 'cancelled' | 'oom_kill'
 
 export interface Exit {
   code: number | null

@@ -157,16 +157,15 @@ function end({ code, status }: SetupFailure): { signal?: NodeJS.Signals; text: s
 function died(
   failure: SetupFailure,
   syscall: string,
+  oomKilled: () => boolean,
   rest: Partial<ConstructorParameters<typeof KernelError>[0]>,
 ): KernelError {
   const { signal, text } = end(failure)
-  return new KernelError({
-    ...rest,
-    errno: 0,
-    signal,
-    syscall,
-    hint: `the child was ${text} during its setup${signal === 'SIGKILL' ? ': by kill(2), the OOM killer, or cgroup.kill' : ''}`,
-  })
+  const reason = signal === 'SIGKILL' && oomKilled() ? 'oom_kill' : undefined
+  const others = signal === 'SIGKILL' ? ': by kill(2), the OOM killer, or cgroup.kill' : ''
+  const by = reason === undefined ? others : ': by the OOM killer (memory.events.local)'
+  const hint = `the child was ${text} during its setup${by}`
+  return new KernelError({ ...rest, errno: 0, signal, reason, syscall, hint })
 }
 
 const maps = new Set(['uid_map', 'gid_map', 'setgroups_deny'])
@@ -180,7 +179,14 @@ function nothingToMap({ flags, steps }: Explained, index: number): string | unde
   return entered ? undefined : "there is no new user namespace to map: have 'user' among the namespaces"
 }
 
-export function explain(failure: SetupFailure, options: Explained, said: string | undefined): Error {
+/** What came to light beside the failure itself. */
+interface Evidence {
+  /** The words of a tool that a step stands for. */
+  said: string | undefined
+  oomKilled: () => boolean
+}
+
+export function explain(failure: SetupFailure, options: Explained, { said, oomKilled }: Evidence): Error {
   const { phase, step: index, errno } = failure
   if (phase === PHASE_STEPS) {
     const step = options.steps[index]
@@ -194,7 +200,7 @@ export function explain(failure: SetupFailure, options: Explained, said: string 
       path: step?.path,
       dest: step?.dest,
     }
-    if (errno === 0) return died(failure, syscall, where)
+    if (errno === 0) return died(failure, syscall, oomKilled, where)
     return new KernelError({
       ...where,
       errno,
@@ -207,7 +213,7 @@ export function explain(failure: SetupFailure, options: Explained, said: string 
   }
   const syscall =
     phase >= 100 ? launchCalls[phase - 100] : phase === PHASE_PROLOGUE ? prologueCalls[index] : 'execveat'
-  if (errno === 0) return died(failure, syscall ?? 'clone3', {})
+  if (errno === 0) return died(failure, syscall ?? 'clone3', oomKilled, {})
   const hint = phase === PHASE_CLONE3 ? cloneHints(errno, options) : prologueHint(phase, index, errno)
   return new KernelError({ errno, syscall: syscall ?? 'clone3', hint })
 }

@@ -1,6 +1,7 @@
 export { apparmor } from './apparmor.ts'
 export type { Confinement } from './apparmor.ts'
 export { cgroups } from './cgroups.ts'
+export type { Changes } from './changes.ts'
 export type {
   AcceptedValue,
   Bandwidth,
@@ -14,6 +15,8 @@ export type {
   GivenValue,
   Pressure,
   ReadableFile,
+  EventChange,
+  EventFile,
   RemoveOptions,
   Swept,
   SweepOptions,
@@ -36,6 +39,8 @@ export type { Process } from './process.ts'
 export type { CapabilitySets, Ids, ProcessField, ProcessInfo, Seccomp, Terminal } from './processes/info.ts'
 export type { Results } from './perform.ts'
 export type { ProcessLike } from './pinned.ts'
+export { pressure } from './pressure.ts'
+export type { PressureLevel, PressureResource, Pressures, TriggerOptions } from './pressure.ts'
 export { probe } from './probe.ts'
 export type { Answer, Probe } from './probe.ts'
 export { ps } from './ps.ts'

@@ -18,13 +18,14 @@ export const JOINS = 4
 export const NEEDS_PROCFS = 8
 export const CHILD_ONLY = 16
 
-/** Kinds of event that children send, as in native/environment.h. */
+/** Kinds of event, of children and of polled fds, as in native/environment.h. */
 export const EVENT_FD = 1
 export const EVENT_HELD = 2
 export const EVENT_SPAWN = 3
 export const EVENT_ERROR = 4
 export const EVENT_EXIT = 5
 export const EVENT_DATA = 6
+export const EVENT_POLLED = 7
 
 /** Length of an event's row: id, kind, values. */
 export const EVENT_LENGTH = 14
@@ -43,6 +44,9 @@ export interface Binding {
   identity(): number
   ref(): void
   unref(): void
+  /** An id: from now on there is an event for each EPOLLPRI and EPOLLERR of this fd, of which it takes a copy. */
+  poll(fd: number): number
+  unpoll(id: number): void
   /** Runs the plan's first step on this thread: its result and which of its calls gave that. */
   call(plan: Uint8Array): [result: number, call: number]
   pipe(ends: Int32Array): number

@@ -38,6 +38,8 @@ export interface ProcessInit {
   /** It is the first process of its pid namespace, where unhandled signals do nothing. */
   init: boolean
   killSignal: number | undefined
+  /** Whether the OOM killer may have taken it. */
+  oomKilled: (() => boolean) | undefined
   explain: (failure: SetupFailure) => Error
   held: (step: number, pid: number) => Promise<number>
 }
@@ -89,6 +91,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   #ended = false
   #closed = false
   #observed = false
+  #sentSigkill = false
   #reason: Reason | undefined
   readonly #spawned = deferred<this>()
   readonly #exited = deferred<Exit>()
@@ -163,6 +166,7 @@ export class Process extends EventEmitter<ProcessEvents> {
     if (result >= 0) {
       if (result === 1) this.#reason ??= 'cancelled'
       if (number !== 0) this.killed = true
+      if (number === SIGKILL) this.#sentSigkill = true
       return true
     }
     if (errnoName(-result) === 'ESRCH') return false
@@ -249,7 +253,12 @@ export class Process extends EventEmitter<ProcessEvents> {
       case EVENT_EXIT: {
         const [how, status] = [v(0), v(1)]
         if (how === CLD_EXITED) return this.#end(status, null, usageOf(v), 'exited')
-        return this.#end(null, signalName(status), usageOf(v), how === CLD_DUMPED ? 'dumped' : 'signaled')
+        return this.#end(
+          null,
+          signalName(status),
+          usageOf(v),
+          how === CLD_DUMPED ? 'dumped' : this.#signaled(status),
+        )
       }
     }
   }
@@ -276,6 +285,11 @@ export class Process extends EventEmitter<ProcessEvents> {
       (errno) => native().resume(this.#id, errno),
       () => native().resume(this.#id, 5),
     )
+  }
+
+  #signaled(signal: number): Reason {
+    const ours = this.#sentSigkill || this.#reason !== undefined
+    return signal === SIGKILL && !ours && this.#init.oomKilled?.() === true ? 'oom_kill' : 'signaled'
   }
 
   #end(

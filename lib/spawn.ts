@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { fstatSync } from 'node:fs'
 import { debuglog } from 'node:util'
-import { assertSpawnable, openForSpawn } from './cgroups.ts'
+import { assertSpawnable, countOomKills, openForSpawn } from './cgroups.ts'
 import { invalid, KernelError, show } from './errors.ts'
 import { explain, type Explained } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
@@ -116,14 +116,14 @@ export interface Assembled {
   explain: (failure: SetupFailure) => Error
 }
 
-export function assemble(options: Explained): Assembled {
+export function assemble(options: Explained, oomKilled = (): boolean => false): Assembled {
   const { steps, names } = nameFds(holdMaps(options.steps, (options.flags & CLONE_NEWUSER) !== 0))
   // What a tool said whose failure is one of the child's step.
   const said = new Map<number, string>()
   return {
     steps,
     names,
-    explain: (failure) => explain(failure, options, said.get(failure.step)),
+    explain: (failure) => explain(failure, options, { said: said.get(failure.step), oomKilled }),
     held: async (index, pid) => {
       const step = options.steps[index]
       if (!(step instanceof MapStep)) return EINVAL
@@ -176,7 +176,8 @@ export function spawn(
 
 function start(options: Checked, cgroup: number): Process {
   const { file, argv, columns, rows, signal } = options
-  const { steps, ...assembled } = assemble(options)
+  const oomKilled = cgroup < 0 ? undefined : countOomKills(cgroup)
+  const { steps, ...assembled } = assemble(options, oomKilled)
   let stdio: Prepared = { placed: [], theirs: [], streams: [null, null, null], pty: undefined }
   let refused: unknown
   try {
@@ -195,6 +196,7 @@ function start(options: Checked, cgroup: number): Process {
     pty: stdio.pty,
     init: isInit(options),
     killSignal: options.killSignal,
+    oomKilled,
   })
   if (signal?.aborted) refused ??= abortError(signal)
   if (refused instanceof Error) {

@@ -125,6 +125,19 @@ Napi::Value pidfd_open(const Napi::CallbackInfo& info) {
   return number(info, fd < 0 ? -errno : static_cast<double>(fd));
 }
 
+// poll(fd): id
+Napi::Value poll(const Napi::CallbackInfo& info) {
+  UniqueFd copy(fcntl(static_cast<int>(integer(info, 0)), F_DUPFD_CLOEXEC, 3));
+  if (!copy) return number(info, -errno);
+  return number(info, Environment::of(info.Env())->poll(std::move(copy)));
+}
+
+// unpoll(id)
+Napi::Value unpoll(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env())->unpoll(static_cast<uint32_t>(integer(info, 0)));
+  return info.Env().Undefined();
+}
+
 // call(plan): its first step, now, on this thread. [result, index of the call that gave it]
 Napi::Value call(const Napi::CallbackInfo& info) {
   auto bytes = info[0].As<Napi::Uint8Array>();
@@ -214,6 +227,8 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("identity", identity);
   EXPORT("ref", ref);
   EXPORT("unref", unref);
+  EXPORT("poll", poll);
+  EXPORT("unpoll", unpoll);
   EXPORT("call", call);
   EXPORT("pipe", pipe);
   EXPORT("socketpair", socketpair);

@@ -81,6 +81,22 @@ std::shared_ptr<Child> Environment::find(uint32_t id) {
   return found == children_.end() ? nullptr : found->second;
 }
 
+int Environment::poll(UniqueFd fd) {
+  uint32_t id = next_id();
+  watcher::Watch* watch = nullptr;
+  int error = watcher::poll(shared_from_this(), id, std::move(fd), &watch);
+  if (error < 0) return error;
+  polled_.emplace(id, watch);
+  return static_cast<int>(id);
+}
+
+void Environment::unpoll(uint32_t id) {
+  auto found = polled_.find(id);
+  if (found == polled_.end()) return;
+  watcher::forget(found->second);
+  polled_.erase(found);
+}
+
 void Environment::remove(uint32_t id) {
   std::lock_guard lock(mutex_);
   children_.erase(id);
@@ -102,5 +118,7 @@ void Environment::close() {
         event.kind == static_cast<double>(EventKind::data))
       ::close(static_cast<int>(event.values[1]));
   for (auto& [id, child] : children) child->abandon();
+  for (auto& [id, watch] : polled_) watcher::forget(watch);
+  polled_.clear();
   napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }

@@ -10,9 +10,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "watch.h"
+
 class Child;
 
-enum class EventKind { fd = 1, held = 2, spawn = 3, error = 4, exit = 5, data = 6 };
+enum class EventKind { fd = 1, held = 2, spawn = 3, error = 4, exit = 5, data = 6, polled = 7 };
 
 // A row of the Float64Array that JavaScript gets: id, kind, values.
 struct Event {
@@ -37,6 +39,9 @@ class Environment : public std::enable_shared_from_this<Environment> {
   uint32_t next_id() { return ++last_id_; }
   void add(const std::shared_ptr<Child>& child);
   std::shared_ptr<Child> find(uint32_t id);
+  // An id, or -errno.
+  int poll(UniqueFd fd);
+  void unpoll(uint32_t id);
 
   // Any thread: the child has been reaped.
   void remove(uint32_t id);
@@ -48,6 +53,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::mutex mutex_;
   std::vector<Event> events_;
   std::unordered_map<uint32_t, std::shared_ptr<Child>> children_;
+  std::unordered_map<uint32_t, watcher::Watch*> polled_;
   napi_threadsafe_function function_ = nullptr;
   napi_env env_ = nullptr;
   uint32_t last_id_ = 0;

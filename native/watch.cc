@@ -16,23 +16,27 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "child.h"
 #include "plan.h"
 #include "spawn.h"
 
+struct watcher::Watch {
+  enum class Of { control, process, leftover, polled } of;
+  std::shared_ptr<Child> child{};              // of control and process
+  fp_status outcome{};                         // of its setup, once the control socket is closed
+  UniqueFd fd{};                               // the pidfd that a `clone` step left behind it; what is polled
+  std::shared_ptr<Environment> environment{};  // of polled, and its id there
+  uint32_t id = 0;
+};
+
 namespace {
+
+using watcher::Watch;
 
 constexpr int tick_milliseconds = 20;
 constexpr int batch = 64;
-
-// What an epoll entry points to.
-struct Watch {
-  enum class Of { control, process, leftover } of;
-  std::shared_ptr<Child> child;  // null for a leftover
-  UniqueFd leftover;             // the pidfd of a process that a `clone` step left behind it
-  fp_status outcome{};           // of the setup, once the control socket is closed
-};
 
 struct Watcher {
   int epoll = -1;
@@ -40,6 +44,7 @@ struct Watcher {
   std::mutex mutex;
   bool started = false;
   std::atomic<pid_t> thread{0};
+  std::vector<Watch*> forgotten;
 };
 
 Watcher& state() {
@@ -47,9 +52,9 @@ Watcher& state() {
   return *watcher;
 }
 
-int control(int operation, int fd, Watch* watch) {
+int control(int operation, int fd, Watch* watch, uint32_t events = EPOLLIN) {
   epoll_event event{};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.ptr = watch;
   return epoll_ctl(state().epoll, operation, fd, &event) < 0 ? -errno : 0;
 }
@@ -81,16 +86,16 @@ pid_t pid_of(int pidfd) {
 
 // The process is the last one that the plan cloned; its maker is only to be reaped.
 void replace_process(Child& child, int pidfd) {
-  auto* leftover = new Watch{Watch::Of::leftover, nullptr, UniqueFd(), {}};
+  auto* leftover = new Watch{Watch::Of::leftover};
   {
     std::lock_guard lock(child.mutex);
-    leftover->leftover.reset(child.pidfd.exchange(pidfd));
+    leftover->fd.reset(child.pidfd.exchange(pidfd));
     child.pid = pid_of(pidfd);
     child.announced = true;
     // The signal may have found its maker.
     if (child.cancelled) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
   }
-  if (control(EPOLL_CTL_ADD, leftover->leftover.get(), leftover) < 0) delete leftover;
+  if (control(EPOLL_CTL_ADD, leftover->fd.get(), leftover) < 0) delete leftover;
 }
 
 // There was no number left for an fd that was sent to us.
@@ -239,8 +244,8 @@ void on_death(Watch* watch) {
 
 void on_leftover(Watch* watch) {
   Death death;
-  if (!reap(watch->leftover.get(), death)) return;
-  epoll_ctl(state().epoll, EPOLL_CTL_DEL, watch->leftover.get(), nullptr);
+  if (!reap(watch->fd.get(), death)) return;
+  epoll_ctl(state().epoll, EPOLL_CTL_DEL, watch->fd.get(), nullptr);
   delete watch;
 }
 
@@ -250,7 +255,20 @@ int64_t milliseconds() {
   return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
 }
 
-// Each entry is deleted by its own event only, and has one fd registered at a time: no event of a batch is stale.
+// Between two batches: no event can point to them.
+void delete_forgotten() {
+  std::vector<Watch*> forgotten;
+  {
+    std::lock_guard lock(state().mutex);
+    forgotten.swap(state().forgotten);
+  }
+  for (Watch* watch : forgotten) {
+    epoll_ctl(state().epoll, EPOLL_CTL_DEL, watch->fd.get(), nullptr);
+    delete watch;
+  }
+}
+
+// Each entry is deleted by its own event or after a batch, and has one fd registered at a time: no event is stale.
 void* run(void*) {
   Watcher& watcher = state();
   pthread_setname_np(pthread_self(), "fancyproc:watch");
@@ -270,10 +288,13 @@ void* run(void*) {
         on_control(watch);
       } else if (watch->of == Watch::Of::process) {
         on_death(watch);
-      } else {
+      } else if (watch->of == Watch::Of::leftover) {
         on_leftover(watch);
+      } else {
+        watch->environment->post(watch->id, EventKind::polled, {double(events[i].events)});
       }
     }
+    delete_forgotten();
     // A busy epoll never times out.
     if (ticking && milliseconds() - ticked >= tick_milliseconds) {
       ticking = spawner::tick();
@@ -312,11 +333,31 @@ pid_t watcher::thread() {
 }
 
 void watcher::add(const std::shared_ptr<Child>& child) {
-  auto* watch = new Watch{Watch::Of::control, child, UniqueFd(), {}};
+  auto* watch = new Watch{Watch::Of::control, child};
   int error = control(EPOLL_CTL_ADD, child->control.get(), watch);
   if (error == 0) return;
   delete watch;
   give_up(*child, error);
+}
+
+int watcher::poll(const std::shared_ptr<Environment>& environment, uint32_t id, UniqueFd fd, Watch** watch) {
+  auto* made = new Watch{Watch::Of::polled, nullptr, {}, std::move(fd), environment, id};
+  // Edge-triggered: what nobody answers is told once.
+  int error = control(EPOLL_CTL_ADD, made->fd.get(), made, EPOLLPRI | EPOLLET);
+  if (error < 0) {
+    delete made;
+    return error;
+  }
+  *watch = made;
+  return 0;
+}
+
+void watcher::forget(Watch* watch) {
+  {
+    std::lock_guard lock(state().mutex);
+    state().forgotten.push_back(watch);
+  }
+  wake();
 }
 
 void watcher::wake() {

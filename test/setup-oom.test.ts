@@ -21,6 +21,7 @@ on({ user: 'root', cgroup: 'v2-any', controllers: ['memory'] }).test(
     await expect(child.exited).rejects.toMatchObject({
       code: 'SIGKILL',
       signal: 'SIGKILL',
+      reason: 'oom_kill',
       step: 2,
       syscall: 'write',
     })

@@ -5,6 +5,14 @@ import { inspect, promisify } from 'node:util'
 import { errnoNumber, invalid, KernelError, show } from '../errors.ts'
 import { Fd } from '../fd.ts'
 import { boolean, integer, options as checkOptions } from '../steps/arguments.ts'
+import type { Changes } from '../changes.ts'
+import {
+  type PressureLevel,
+  type PressureResource,
+  type Pressures,
+  type TriggerOptions,
+  watchPressure,
+} from '../pressure.ts'
 import { type CgroupEvents, checkWait, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
 import {
   type CgroupValue,
@@ -31,6 +39,7 @@ import {
   setFile,
   type WritableFile,
 } from './values.ts'
+import { type EventChange, type EventFile, watchEvents } from './watch.ts'
 
 // Not a FileHandle: Fd owns the number.
 const openFd = promisify(openCallback)
@@ -179,6 +188,33 @@ export class Cgroup {
   /** `cgroup.events`. */
   async events(): Promise<CgroupEvents> {
     return readEvents(this.path)
+  }
+
+  /**
+   * `cgroup.events`, `memory.events`, `memory.events.local` (Linux 5.2), `pids.events`, `pids.events.local` (6.12) and the
+   * like, by inotify: `for await (const { values, changed } of cgroup.watch('memory.events'))`. What has changed since the
+   * call, or since it was told last: changes that come together are told together, and one that is undone meanwhile is not.
+   *
+   * Ends when the cgroup is removed; throws an AbortError when the signal aborts. EACCES, ENOENT: the file can't be read.
+   */
+  watch<File extends EventFile>(file: File, options?: WaitOptions): Changes<EventChange<FileValue<File>>> {
+    return watchEvents(this.path, file, options)
+  }
+
+  /**
+   * A PSI trigger on `cpu.pressure`, `memory.pressure`, `io.pressure` or `irq.pressure` (Linux 6.1): tells the pressure each
+   * time that tasks of this cgroup and of those below it were stalled for `stall` microseconds within `window`
+   * microseconds. Ends when the cgroup is removed. Errors and limits: as for `pressure.watch`, which is the whole machine's, but
+   * before Linux 6.5 it needs no privilege other than write permission on the file.
+   */
+  watchPressure(
+    resource: PressureResource,
+    level: PressureLevel,
+    stall: number,
+    window: number,
+    options?: TriggerOptions,
+  ): Changes<Pressures> {
+    return watchPressure((one) => `${this.path}/${one}.pressure`, resource, level, stall, window, options)
   }
 
   /** Resolves when no live process is left in it and below it: `populated 0` in `cgroup.events`. */

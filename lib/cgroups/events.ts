@@ -1,7 +1,7 @@
-// cgroup.events: what it says, and waiting for it to say something else.
+// cgroup.events: what it says, and waiting for it to say something else. How the kernel tells of changes.
 import { watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { invalid, show } from '../errors.ts'
+import { checkSignal } from '../changes.ts'
 import { options as checkOptions } from '../steps/arguments.ts'
 import { codeOf, readFile } from './files.ts'
 
@@ -19,9 +19,7 @@ export interface WaitOptions {
 
 export function checkWait(options: WaitOptions, call: string): void {
   const { signal } = checkOptions<WaitOptions>(options, call, ['signal'])
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalid(`${call}: signal`, `expected an AbortSignal, got ${show(signal)}`)
-  }
+  checkSignal(signal, `${call}: signal`)
 }
 
 export function parseEvents(text: string): CgroupEvents {
@@ -50,7 +48,7 @@ export async function untilEvents(
   }
   signal?.throwIfAborted()
   signal?.addEventListener('abort', notify)
-  const unsubscribe = subscribe(path, notify)
+  const unsubscribe = subscribe(path, 'cgroup.events', notify)
   try {
     for (;;) {
       // Before the read, so that no change is missed.
@@ -74,8 +72,8 @@ async function holds(path: string, wanted: (events: CgroupEvents) => boolean): P
   }
 }
 
-/** inotify: the kernel marks the file as modified. */
-function subscribe(path: string, notify: () => void): () => void {
+/** inotify: the kernel marks a file of events as modified. */
+export function subscribe(path: string, file: string, notify: () => void): () => void {
   const stops: (() => void)[] = []
   const unsubscribe = (): void => {
     for (const stop of stops) stop()
@@ -88,7 +86,7 @@ function subscribe(path: string, notify: () => void): () => void {
     })
   }
   try {
-    subscribeTo(`${path}/cgroup.events`, notify)
+    subscribeTo(`${path}/${file}`, notify)
     // The last change is not told if it came within 10 ms of another one, and the cgroup is removed at once: that removal is.
     const name = basename(path)
     subscribeTo(dirname(path), (_, changed) => {

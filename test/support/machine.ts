@@ -23,6 +23,8 @@ export interface Machine {
   tools?: AnyOf<string>
   /** Whether this user may create a user namespace. */
   userns?: boolean
+  /** Pressure stall information, which a kernel may have and not start. */
+  psi?: boolean
   /** false: not with the addon built for the sanitizers. */
   sanitizer?: boolean
 }
@@ -37,6 +39,7 @@ export interface Facts {
   kernel: string
   arch: string
   readonly userns: boolean
+  psi: boolean
   sanitizer: boolean
 }
 
@@ -77,6 +80,7 @@ export const facts: Facts = {
   get userns() {
     return (userns ??= spawnSync('unshare', ['--user', 'true']).status === 0)
   },
+  psi: existsSync('/proc/pressure/cpu'),
   sanitizer: process.env['FANCYPROC_SANITIZER'] === '1',
 }
 
@@ -99,7 +103,7 @@ function older(version: string, wanted: string): boolean {
 
 /** Why a test for `machine` doesn't apply here; undefined if it does. */
 export function unmet(machine: Machine): string | undefined {
-  const { user, lsm, cgroup, kernel, arch, userns, sanitizer } = machine
+  const { user, lsm, cgroup, kernel, arch, userns, psi, sanitizer } = machine
   if (user && user !== facts.user) return `needs ${user === 'root' ? 'root' : 'an ordinary user'}`
   if (lsm && !list(lsm).includes(facts.lsm)) {
     return `needs LSM ${list(lsm).join(' or ')}, here: ${facts.lsm}`
@@ -119,6 +123,7 @@ export function unmet(machine: Machine): string | undefined {
   if (userns !== undefined && userns !== facts.userns) {
     return `needs a user who ${userns ? 'may' : 'may not'} create user namespaces`
   }
+  if (psi !== undefined && psi !== facts.psi) return `needs a kernel ${psi ? 'with' : 'without'} PSI (psi=1)`
   if (sanitizer !== undefined && sanitizer !== facts.sanitizer) {
     return sanitizer ? 'needs the sanitizer build' : 'not with the sanitizer build'
   }
