@@ -29,6 +29,7 @@
       'native/image.cc',
       'native/labels.cc',
       'native/launch.c',
+      'native/pidfd.cc',
       'native/proc.cc',
       'native/ps.cc',
       'native/relabel.cc',

@@ -44,8 +44,8 @@ export interface Binding {
   identity(): number
   ref(): void
   unref(): void
-  /** An id: from now on there is an event for each EPOLLPRI and EPOLLERR of this fd, of which it takes a copy. */
-  poll(fd: number): number
+  /** An id: from now on there is an event each time that one of these, EPOLLERR or EPOLLHUP comes of this fd, which it copies. */
+  poll(fd: number, events: number): number
   unpoll(id: number): void
   /** Runs the plan's first step on this thread: its result and which of its calls gave that. */
   call(plan: Uint8Array): [result: number, call: number]
@@ -56,6 +56,10 @@ export interface Binding {
   setNonblocking(fd: number): number
   dup(fd: number): number
   close(fd: number): number
+  pidfdSendSignal(pidfd: number, signal: number): number
+  pidfdGetfd(pidfd: number, fd: number): number
+  /** The wait status of a process that has been reaped; -EAGAIN before that, -ENOTTY before Linux 6.15. */
+  pidfdExit(pidfd: number): number
   isProcfs(fd: number): number
   /** Pids, as an Int32Array. */
   listProcesses(procfs: number): Promise<ArrayBuffer | number>

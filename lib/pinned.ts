@@ -96,7 +96,7 @@ function openDirectory(pid: number): Fd {
 }
 
 /** The pid, in our /proc, of a pidfd's process. */
-function pidOf(pidfd: Fd): number {
+export function pidOf(pidfd: Fd): number {
   const info = readFileSync(`/proc/self/fdinfo/${String(pidfd.fd)}`, 'latin1')
   const pid = Number(/^Pid:\s*(-?\d+)$/m.exec(info)?.[1] ?? -1)
   if (pid > 0) return pid
@@ -119,9 +119,9 @@ export function isPidfd(link: string): boolean {
   return link === 'anon_inode:[pidfd]' || link.startsWith('pidfd:')
 }
 
-/** The process that is meant; undefined for what means none. Whose pidfd it was keeps it. */
-export function pin(target: unknown, argument: string): Pinned | undefined {
-  if (typeof target === 'number') return new Pinned(openPidfd(target, argument))
+/** A pidfd of the process that is meant, which the caller closes; undefined for what means none. */
+export function pidfdOf(target: unknown, argument: string): Fd | undefined {
+  if (typeof target === 'number') return openPidfd(target, argument)
   if (typeof target !== 'object' || target === null) return undefined
   if ('pidfd' in target) {
     const { pidfd } = target
@@ -129,12 +129,18 @@ export function pin(target: unknown, argument: string): Pinned | undefined {
       throw invalid(`${argument}.pidfd`, `expected an Fd, got ${show(pidfd)}`)
     // A handle whose process has been reaped may have closed its own.
     if (pidfd === undefined || pidfd.closed) throw gone('the process')
-    return new Pinned(pidfd.dup())
+    return pidfd.dup()
   }
   if (!isFdLike(target)) return undefined
   const fd = fdNumber(target, argument)
   if (!isPidfd(linkOf(fd, argument))) return undefined
-  return new Pinned(new Fd(check(native().dup(fd), 'fcntl'), 'pidfd'))
+  return new Fd(check(native().dup(fd), 'fcntl'), 'pidfd')
+}
+
+/** The process that is meant; undefined for what means none. Whose pidfd it was keeps it. */
+export function pin(target: unknown, argument: string): Pinned | undefined {
+  const pidfd = pidfdOf(target, argument)
+  return pidfd && new Pinned(pidfd)
 }
 
 function openPidfd(pid: number, argument: string): Fd {

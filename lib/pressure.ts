@@ -7,7 +7,7 @@ import { isGone } from './cgroups/events.ts'
 import { codeOf, kernelError } from './cgroups/files.ts'
 import { parsePressure, type Pressure } from './cgroups/keyed.ts'
 import { invalid, show } from './errors.ts'
-import { EPOLLERR, poll } from './poll.ts'
+import { EPOLLERR, EPOLLPRI, poll } from './poll.ts'
 import { integer, options as checkOptions } from './steps/arguments.ts'
 
 /** 'irq': Linux 6.1, and `full` only. */
@@ -87,7 +87,7 @@ async function arm(
     handle = await fs.open(file, constants.O_RDWR | constants.O_NONBLOCK)
     // Of /proc/pressure the kernel replaces the last byte by a NUL.
     await handle.write(`${trigger.level} ${String(trigger.stall)} ${String(trigger.window)}\n`)
-    return poll(handle, notify)
+    return poll(handle, EPOLLPRI, notify)
   } catch (error) {
     const EINVAL = windowHint(trigger.level, trigger.window)
     throw kernelError(error, { path: file }, { ...(await openHints(file, error)), EINVAL })

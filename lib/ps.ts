@@ -52,7 +52,7 @@ function array<T>(value: readonly T[], argument: string, of: string): readonly T
   return [...(value as readonly T[])]
 }
 
-export function checkPid(pid: unknown, argument: string): number {
+function checkPid(pid: unknown, argument: string): number {
   if (typeof pid !== 'number') throw invalid(argument, `expected a pid, got ${show(pid)}`)
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff)
     throw outOfRange(argument, `no pid: ${show(pid)}`)

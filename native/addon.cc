@@ -4,7 +4,6 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,6 +11,7 @@
 #include "child.h"
 #include "environment.h"
 #include "labels.h"
+#include "pidfd.h"
 #include "primitive.h"
 #include "ps.h"
 #include "spawn.h"
@@ -119,17 +119,12 @@ Napi::Value unref(const Napi::CallbackInfo& info) {
 // identity(): the id of a thread whose namespaces and ids spawns have
 Napi::Value identity(const Napi::CallbackInfo& info) { return number(info, watcher::thread()); }
 
-// pidfdOpen(pid)
-Napi::Value pidfd_open(const Napi::CallbackInfo& info) {
-  long fd = syscall(SYS_pidfd_open, static_cast<pid_t>(integer(info, 0)), 0);
-  return number(info, fd < 0 ? -errno : static_cast<double>(fd));
-}
-
-// poll(fd): id
+// poll(fd, events): id
 Napi::Value poll(const Napi::CallbackInfo& info) {
   UniqueFd copy(fcntl(static_cast<int>(integer(info, 0)), F_DUPFD_CLOEXEC, 3));
   if (!copy) return number(info, -errno);
-  return number(info, Environment::of(info.Env())->poll(std::move(copy)));
+  auto events = static_cast<uint32_t>(integer(info, 1));
+  return number(info, Environment::of(info.Env())->poll(std::move(copy), events));
 }
 
 // unpoll(id)
@@ -223,7 +218,6 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("kill", kill);
   EXPORT("resume", resume);
   EXPORT("pidfd", pidfd);
-  EXPORT("pidfdOpen", pidfd_open);
   EXPORT("identity", identity);
   EXPORT("ref", ref);
   EXPORT("unref", unref);
@@ -237,6 +231,10 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("setNonblocking", set_nonblocking);
   EXPORT("dup", dup);
   EXPORT("close", close);
+  EXPORT("pidfdOpen", pidfd::open);
+  EXPORT("pidfdSendSignal", pidfd::send_signal);
+  EXPORT("pidfdGetfd", pidfd::getfd);
+  EXPORT("pidfdExit", pidfd::exit);
   EXPORT("isProcfs", ps::is_procfs);
   EXPORT("listProcesses", ps::list);
   EXPORT("readProcesses", ps::read);

@@ -81,10 +81,10 @@ std::shared_ptr<Child> Environment::find(uint32_t id) {
   return found == children_.end() ? nullptr : found->second;
 }
 
-int Environment::poll(UniqueFd fd) {
+int Environment::poll(UniqueFd fd, uint32_t events) {
   uint32_t id = next_id();
   watcher::Watch* watch = nullptr;
-  int error = watcher::poll(shared_from_this(), id, std::move(fd), &watch);
+  int error = watcher::poll(shared_from_this(), id, std::move(fd), events, &watch);
   if (error < 0) return error;
   polled_.emplace(id, watch);
   return static_cast<int>(id);

@@ -40,7 +40,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   void add(const std::shared_ptr<Child>& child);
   std::shared_ptr<Child> find(uint32_t id);
   // An id, or -errno.
-  int poll(UniqueFd fd);
+  int poll(UniqueFd fd, uint32_t events);
   void unpoll(uint32_t id);
 
   // Any thread: the child has been reaped.

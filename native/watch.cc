@@ -340,10 +340,11 @@ void watcher::add(const std::shared_ptr<Child>& child) {
   give_up(*child, error);
 }
 
-int watcher::poll(const std::shared_ptr<Environment>& environment, uint32_t id, UniqueFd fd, Watch** watch) {
+int watcher::poll(const std::shared_ptr<Environment>& environment, uint32_t id, UniqueFd fd, uint32_t events,
+                  Watch** watch) {
   auto* made = new Watch{Watch::Of::polled, nullptr, {}, std::move(fd), environment, id};
   // Edge-triggered: what nobody answers is told once.
-  int error = control(EPOLL_CTL_ADD, made->fd.get(), made, EPOLLPRI | EPOLLET);
+  int error = control(EPOLL_CTL_ADD, made->fd.get(), made, events | EPOLLET);
   if (error < 0) {
     delete made;
     return error;

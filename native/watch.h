@@ -27,8 +27,10 @@ pid_t thread();
 // The helper runs: follow it until it is reaped.
 void add(const std::shared_ptr<Child>& child);
 
-// Tells the environment of each EPOLLPRI and EPOLLERR of an fd, by an id of its own: -errno, or 0 and what to forget.
-int poll(const std::shared_ptr<Environment>& environment, uint32_t id, UniqueFd fd, Watch** watch);
+// Tells the environment each time that one of these events, EPOLLERR or EPOLLHUP comes of an fd, by an id of its own:
+// -errno, or 0 and what to forget.
+int poll(const std::shared_ptr<Environment>& environment, uint32_t id, UniqueFd fd, uint32_t events,
+         Watch** watch);
 
 // Ends that, and closes the fd. Events that are on their way may still come.
 void forget(Watch* watch);
