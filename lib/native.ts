@@ -63,8 +63,13 @@ export interface Binding {
   isProcfs(fd: number): number
   /** Pids, as an Int32Array. */
   listProcesses(procfs: number): Promise<ArrayBuffer | number>
-  /** Rows; lib/processes/row.ts. */
-  readProcesses(procfs: number, files: number, pids: Int32Array): Promise<ArrayBuffer | number>
+  /** Rows, see lib/processes/row.ts: in `room` if that is large enough. */
+  readProcesses(
+    procfs: number,
+    files: number,
+    pids: Int32Array,
+    room: ArrayBuffer,
+  ): Promise<ArrayBuffer | number>
   /** Milliseconds since 1970 at which CLOCK_BOOTTIME was 0. */
   startOfClock(): number
   /** SELinux's attribute of the calling thread, by LSM_ATTR_*. */

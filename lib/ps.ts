@@ -9,6 +9,8 @@ import { options as checkOptions, text } from './steps/arguments.ts'
 
 /** Rows that are decoded in one turn of the event loop: well below a millisecond. */
 const BATCH = 128
+/** Bytes of a usual batch. */
+const ROOM = 64 << 10
 /** Batches that are read at the same time, of the four threads that libuv's pool has. */
 const READERS = 2
 
@@ -118,11 +120,12 @@ export async function ps<F extends ProcessField = ProcessField>(
     const batches: Pick<ProcessInfo, F>[][] = []
     let next = 0
     const read = async (): Promise<void> => {
+      let room = new ArrayBuffer(ROOM)
       while (next < pids.length) {
         const at = next
         next += BATCH
-        const answer = await native().readProcesses(fd, files, pids.subarray(at, next))
-        const rows = new Rows(result(answer, 'openat'), files, startOfClock)
+        room = result(await native().readProcesses(fd, files, pids.subarray(at, next), room), 'openat')
+        const rows = new Rows(room, files, startOfClock)
         const batch: Pick<ProcessInfo, F>[] = []
         while (rows.next()) batch.push(decode(rows, fields))
         batches[at / BATCH] = batch

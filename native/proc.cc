@@ -114,6 +114,8 @@ Reader::Outcome Reader::file(int directory, const char* name, std::string_view& 
     // All of these give in one call what there is room for.
     ssize_t got = ::read(fd.get(), text_.data() + length, text_.size() - length);
     if (got < 0 && errno == EINTR) continue;
+    // No module answers for attr/current, whoever is asked about.
+    if (got < 0 && errno == EINVAL) labels_ = false;
     if (got < 0) return outcome(directory, errno);
     length += static_cast<size_t>(got);
     if (length < text_.size()) break;
@@ -173,11 +175,18 @@ Reader::Outcome Reader::read_status(int directory) {
   return Outcome::read;
 }
 
-Reader::Outcome Reader::read_text(int directory, const char* name, bool may_be_refused) {
+Reader::Outcome Reader::read_text(int directory, const char* name) {
   std::string_view text;
   Outcome result = file(directory, name, text);
-  if (result == Outcome::read) bytes(may_be_refused ? trimmed(text) : text);
-  if (result != Outcome::refused || !may_be_refused) return result;
+  if (result == Outcome::read) bytes(text);
+  return result;
+}
+
+Reader::Outcome Reader::read_label(int directory) {
+  std::string_view text;
+  Outcome result = labels_ ? file(directory, "attr/current", text) : Outcome::refused;
+  if (result == Outcome::read) bytes(trimmed(text));
+  if (result != Outcome::refused) return result;
   number(-1);
   return Outcome::read;
 }
@@ -214,10 +223,10 @@ Reader::Outcome Reader::row(int directory) {
   number(pid_);
   if (files_ & stat) outcome = read_stat(directory);
   if (outcome == Outcome::read && files_ & status) outcome = read_status(directory);
-  if (outcome == Outcome::read && files_ & cmdline) outcome = read_text(directory, "cmdline", false);
+  if (outcome == Outcome::read && files_ & cmdline) outcome = read_text(directory, "cmdline");
   if (outcome == Outcome::read && files_ & exe) outcome = read_link(directory, "exe");
-  if (outcome == Outcome::read && files_ & cgroup) outcome = read_text(directory, "cgroup", false);
-  if (outcome == Outcome::read && files_ & label) outcome = read_text(directory, "attr/current", true);
+  if (outcome == Outcome::read && files_ & cgroup) outcome = read_text(directory, "cgroup");
+  if (outcome == Outcome::read && files_ & label) outcome = read_label(directory);
   if (outcome == Outcome::read && files_ & ns) outcome = read_namespaces(directory);
   return outcome;
 }

@@ -42,7 +42,8 @@ class Reader {
   Outcome read_stat(int directory);
   Outcome read_status(int directory);
   Outcome read_namespaces(int directory);
-  Outcome read_text(int directory, const char* name, bool may_be_refused);
+  Outcome read_text(int directory, const char* name);
+  Outcome read_label(int directory);
   Outcome read_link(int directory, const char* name);
   Outcome file(int directory, const char* name, std::string_view& text);
   Outcome outcome(int directory, int error);
@@ -53,6 +54,7 @@ class Reader {
   const int procfs_;
   const uint32_t files_;
   pid_t pid_ = 0;
+  bool labels_ = true;  // there is a security module that has them
   int error_ = 0;
   std::vector<char> text_;
 };

@@ -61,8 +61,9 @@ class List final : public Work {
 
 class Read final : public Work {
  public:
-  Read(Napi::Env env, int procfs, uint32_t files, std::vector<int32_t> pids)
-      : Work(env, "fancyproc:read", procfs), reader_(procfs_.get(), files), pids_(std::move(pids)) {}
+  Read(Napi::Env env, int procfs, uint32_t files, std::vector<int32_t> pids, Napi::ArrayBuffer room)
+      : Work(env, "fancyproc:read", procfs), reader_(procfs_.get(), files), pids_(std::move(pids)),
+        room_(Napi::Persistent(room.As<Napi::Object>())) {}
 
  private:
   int run() override {
@@ -73,7 +74,10 @@ class Read final : public Work {
   Napi::Value result(Napi::Env env) override {
     const double rows = static_cast<double>(reader_.rows);
     const size_t numbers = reader_.numbers.size() * sizeof(double);
-    auto buffer = Napi::ArrayBuffer::New(env, sizeof rows + numbers + reader_.heap.size());
+    const size_t size = sizeof rows + numbers + reader_.heap.size();
+    auto buffer = room_.Value().As<Napi::ArrayBuffer>();
+    // One is used again and again: each new one would bring a garbage collection nearer.
+    if (buffer.ByteLength() < size) buffer = Napi::ArrayBuffer::New(env, size * 2);
     char* at = static_cast<char*>(buffer.Data());
     std::memcpy(at, &rows, sizeof rows);
     std::memcpy(at + sizeof rows, reader_.numbers.data(), numbers);
@@ -83,6 +87,7 @@ class Read final : public Work {
 
   proc::Reader reader_;
   const std::vector<int32_t> pids_;
+  Napi::ObjectReference room_;
 };
 
 double milliseconds(clockid_t clock) {
@@ -111,7 +116,7 @@ Napi::Value list(const Napi::CallbackInfo& info) { return (new List(info.Env(), 
 Napi::Value read(const Napi::CallbackInfo& info) {
   auto pids = info[2].As<Napi::Int32Array>();
   auto* work = new Read(info.Env(), integer(info, 0), static_cast<uint32_t>(integer(info, 1)),
-                        {pids.Data(), pids.Data() + pids.ElementLength()});
+                        {pids.Data(), pids.Data() + pids.ElementLength()}, info[3].As<Napi::ArrayBuffer>());
   return work->start();
 }
 

@@ -12,8 +12,8 @@ Napi::Value is_procfs(const Napi::CallbackInfo& info);
 // listProcesses(procfs): a promise of an ArrayBuffer of pids, or -errno
 Napi::Value list(const Napi::CallbackInfo& info);
 
-// readProcesses(procfs, files, pids): a promise of an ArrayBuffer, or -errno. It has the number of rows, the rows'
-// numbers, and the bytes that belong to them.
+// readProcesses(procfs, files, pids, room): a promise of an ArrayBuffer, which is `room` if that is large enough, or
+// -errno. It has the number of rows, the rows' numbers, and the bytes that belong to them.
 Napi::Value read(const Napi::CallbackInfo& info);
 
 // startOfClock(): milliseconds since 1970 at which the clock of start times, CLOCK_BOOTTIME, was 0

@@ -1,5 +1,4 @@
 // Decodes what native/proc.cc has read: numbers and texts of each process, file by file.
-import type { Namespace } from '../steps/namespace.ts'
 import type { CapabilitySets, Ids, ProcessField, ProcessInfo, Seccomp } from './info.ts'
 import { terminal } from './terminal.ts'
 
@@ -16,7 +15,6 @@ const files = {
 
 type File = keyof typeof files
 
-const kinds: readonly Namespace[] = ['mnt', 'uts', 'ipc', 'user', 'pid', 'net', 'cgroup', 'time']
 const TICK = 10_000
 
 /** The rows of a batch, one after the other. */
@@ -122,13 +120,18 @@ function args(text: string): string[] {
   return text === '' ? [] : (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0')
 }
 
-/** Lines like '4:cpu,cpuacct:/path'; that of v2 is '0::/path'. */
+const noCgroups: Readonly<Record<string, string>> = {}
+const cgroups = { text: '', v1: noCgroups }
+
+/** Lines like '4:cpu,cpuacct:/path'; that of v2 is '0::/path'. Most processes are where the one before them was. */
 function cgroupsV1(text: string): Record<string, string> {
-  const lines = text.split('\n').flatMap((line): [string, string][] => {
-    const [, controllers, path] = /^[1-9]\d*:([^:]*):(.*)$/.exec(line) ?? []
-    return controllers === undefined || path === undefined ? [] : [[controllers, path]]
-  })
-  return Object.fromEntries(lines)
+  if (cgroups.text !== text) {
+    const lines = text.matchAll(/^[1-9]\d*:([^:]*):(.*)$/gm)
+    const entries = Array.from(lines, ([, controllers = '', path = '']) => [controllers, path] as const)
+    cgroups.text = text
+    cgroups.v1 = Object.fromEntries(entries)
+  }
+  return { ...cgroups.v1 }
 }
 
 function namespaces(row: Rows): ProcessInfo['namespaces'] {
@@ -136,7 +139,16 @@ function namespaces(row: Rows): ProcessInfo['namespaces'] {
     const value = row.number('ns', i)
     return Number.isNaN(value) ? undefined : value
   }
-  return Object.fromEntries(kinds.map((kind, i) => [kind, inode(i)])) as ProcessInfo['namespaces']
+  return {
+    mnt: inode(0),
+    uts: inode(1),
+    ipc: inode(2),
+    user: inode(3),
+    pid: inode(4),
+    net: inode(5),
+    cgroup: inode(6),
+    time: inode(7),
+  }
 }
 
 const fields: { [F in ProcessField]: Field<ProcessInfo[F]> } = {
