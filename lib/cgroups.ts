@@ -1,7 +1,8 @@
 // cgroup v2: Documentation/admin-guide/cgroup-v2.
 import { type Cgroup, openCgroup } from './cgroups/cgroup.ts'
 import { create } from './cgroups/create.ts'
-import { available, explain, mount, pathOf } from './cgroups/hierarchy.ts'
+import { delegated } from './cgroups/delegation.ts'
+import { available, explain, mount, mountOptions, pathOf } from './cgroups/hierarchy.ts'
 import { sweep } from './cgroups/sweep.ts'
 
 export { Cgroup, type RemoveOptions } from './cgroups/cgroup.ts'
@@ -38,4 +39,15 @@ async function current(): Promise<Cgroup> {
   return openCgroup(await pathOf())
 }
 
-export const cgroups = { create, open, current, pathOf, mount, available, explain, sweep } as const
+export const cgroups = {
+  create,
+  open,
+  current,
+  pathOf,
+  mount,
+  mountOptions,
+  delegated,
+  available,
+  explain,
+  sweep,
+} as const

@@ -1,22 +1,27 @@
 // Cgroups of an ordinary user.
-import { expect, test } from '@jest/globals'
-import { execFileSync } from 'node:child_process'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import {
   chownSync,
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
-  rmdirSync,
+  readdirSync,
+  readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { access, constants } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { cgroups } from 'fancyproc'
-import { directories, root, scratch, thrown, useScratch } from './support/cgroups.ts'
+import { cgroups, run } from 'fancyproc'
+import { chdir, setgroups, setresgid, setresuid } from 'fancyproc/steps'
+import { directories, make, root, scratch, thrown, useScratch } from './support/cgroups.ts'
+import { script } from './support/fork.ts'
 import { on } from './support/machine.ts'
+
+const uid = 65534
 
 /** Whether this user may write to a cgroup on the way up. */
 async function delegated(path: string): Promise<boolean> {
@@ -52,40 +57,168 @@ on({ user: 'ordinary', cgroup: 'v2-any' }).describe('an ordinary user', () => {
   })
 })
 
-on({ user: 'root', cgroup: 'v2-any' }).describe('delegation', () => {
+/** Node as an ordinary user who was born in a cgroup; what it prints, as JSON. */
+async function asUser(cgroup: string, text: string): Promise<unknown> {
+  // He may not be allowed to read where this file is.
+  const copy = mkdtempSync(join(tmpdir(), 'fancyproc-'))
+  try {
+    cpSync('dist/lib', join(copy, 'lib'), { recursive: true })
+    cpSync('build/Release/fancyproc.node', join(copy, 'fancyproc.node'))
+    writeFileSync(join(copy, 'package.json'), '{"type":"module"}')
+    chownSync(copy, uid, uid)
+    const imports = `import { cgroups } from '${copy}/lib/cgroups.js'\nimport { run } from '${copy}/lib/run.js'\n`
+    const env = { PATH: process.env['PATH'], FANCYPROC_BINARY: join(copy, 'fancyproc.node') }
+    const { stdout, stderr } = await run(process.execPath, script(imports + text), {
+      cgroup,
+      env,
+      steps: [chdir('/'), setgroups([]), setresgid(uid, uid, uid), setresuid(uid, uid, uid)],
+    })
+    expect(stderr).toBe('')
+    return JSON.parse(stdout) as unknown
+  } finally {
+    rmSync(copy, { recursive: true })
+  }
+}
+
+on({ user: 'root', cgroup: 'v2-any' }).describe('a subtree of an ordinary user', () => {
+  // Before the scratch itself goes.
+  afterAll(async () => {
+    await (await cgroups.open(join(scratch, 'user.slice'))).remove({ kill: true })
+  })
+
   useScratch()
 
-  on({ tools: 'setpriv' }).test('an ordinary user in a subtree of his own', () => {
-    const uid = 65534
-    const copy = mkdtempSync(join(tmpdir(), 'fancyproc-'))
-    const subtree = join(scratch, 'delegated')
-    const leaf = join(subtree, 'leaf')
-    try {
-      // He may not be allowed to read where this file is.
-      cpSync('dist/lib', join(copy, 'lib'), { recursive: true })
-      cpSync('build/Release/fancyproc.node', join(copy, 'fancyproc.node'))
-      writeFileSync(join(copy, 'package.json'), '{"type":"module"}')
-      chownSync(copy, uid, uid)
-      for (const directory of [subtree, leaf]) {
-        mkdirSync(directory)
-        for (const file of ['', 'cgroup.procs', 'cgroup.subtree_control'])
-          chownSync(join(directory, file), uid, uid)
-      }
-      const script = `import { cgroups } from '${copy}/lib/cgroups.js'
-        const group = await cgroups.create('his')
-        console.log(group.path)
-        const error = await cgroups.create('his', {}, { parent: '${scratch}' }).catch((error) => error)
-        console.log(error.code)`.concat('\nawait group.remove()')
-      const run = `echo $$ > ${leaf}/cgroup.procs && exec setpriv --reuid ${String(uid)} --regid ${String(uid)} --clear-groups "$@"`
-      const args = ['-c', run, 'sh', process.execPath, '--input-type=module', '-e', script]
-      const env = { PATH: process.env['PATH'], FANCYPROC_BINARY: join(copy, 'fancyproc.node') }
-      const output = execFileSync('sh', args, { cwd: '/', encoding: 'utf8', env }).trim().split('\n')
-      expect(output[0]?.startsWith(`${leaf}/fancyproc.`)).toBe(true)
-      expect(output[1]).toBe('EACCES')
-      expect(directories(leaf)).toEqual([])
-    } finally {
-      rmSync(copy, { recursive: true })
-      for (const directory of [leaf, subtree]) if (existsSync(directory)) rmdirSync(directory)
+  // As systemd lays it out, which is not needed for that: the kernel knows directories and their owners.
+  const session = join(scratch, `user.slice/user-${String(uid)}.slice/session-1.scope`)
+  const manager = join(scratch, `user.slice/user-${String(uid)}.slice/user@${String(uid)}.service`)
+  const [slice, scope] = [join(manager, 'app.slice'), join(manager, 'app.slice/run-1.scope')]
+
+  beforeAll(async () => {
+    for (const path of [session, scope]) mkdirSync(path, { recursive: true })
+    // The manager's: those of its user.
+    for (const path of [manager, slice, scope]) {
+      const group = await cgroups.open(path)
+      await group.delegate(uid, uid)
+      group.close()
     }
   })
+
+  test('has the files that the kernel names', () => {
+    const named = readFileSync('/sys/kernel/cgroup/delegate', 'utf8').trim().split('\n')
+    const owned = readdirSync(manager).filter((name) => statSync(join(manager, name)).isFile())
+    for (const name of owned) {
+      const { uid: user, gid } = statSync(join(manager, name))
+      expect([name, user, gid]).toEqual([name, ...(named.includes(name) ? [uid, uid] : [0, 0])])
+    }
+    expect(statSync(manager)).toMatchObject({ uid, gid: uid })
+    expect(statSync(dirname(manager)).uid).toBe(0)
+  })
+
+  test('is found by who is in it', async () => {
+    const text = `
+      const group = await cgroups.create('his')
+      const { stdout } = await run('cat', ['/proc/self/cgroup'], { cgroup: group })
+      const above = await cgroups.create('his', {}, { parent: ${JSON.stringify(scratch)} }).catch((error) => error)
+      console.log(JSON.stringify([await cgroups.delegated(), group.path, stdout, above.code]))
+      await group.remove()`
+    const [top, path, born, code] = (await asUser(scope, text)) as [string, string, string, string]
+    expect(top).toBe(manager)
+    expect(dirname(path)).toBe(scope)
+    expect(join(root, /^0::(.*)$/m.exec(born)?.[1] ?? '')).toBe(path)
+    expect(code).toBe('EACCES')
+    expect(directories(scope)).toEqual([])
+  })
+
+  test('is pointed out to who is not in it', async () => {
+    const text = `
+      const error = await cgroups.create('his').catch((error) => error)
+      const move = await (await cgroups.open(${JSON.stringify(scope)})).add(process.pid).catch((error) => error)
+      console.log(JSON.stringify([await cgroups.delegated(), error.code, error.hint, move.code, move.hint]))`
+    const [top, code, hint, moveCode, moveHint] = (await asUser(session, text)) as string[]
+    expect(top).toBeNull()
+    expect([code, moveCode]).toEqual(['EACCES', 'EACCES'])
+    expect(hint).toMatch(
+      new RegExp(`^${manager} is this user's, but this process is not in it, .*${dirname(manager)}, too`),
+    )
+    expect(hint).toMatch(/systemd-run --user --scope -p Delegate=yes/)
+    expect(moveHint).toMatch(new RegExp(`this user has none on ${dirname(manager)}/cgroup\\.procs$`))
+  })
+
+  test('without systemd', async () => {
+    const plain = await cgroups.create('plain', {}, { parent: scratch, detached: true })
+    const outside = await cgroups.create('outside', {}, { parent: scratch, detached: true })
+    const text = `
+      const found = await cgroups.create('x').catch((error) => error.hint)
+      console.log(JSON.stringify([await cgroups.delegated(), found.path ?? found]))
+      await found.remove?.()`
+    expect(((await asUser(outside.path, text)) as string[])[1]).toMatch(
+      /^an ordinary user needs a delegated subtree/,
+    )
+    await plain.delegate(uid, uid)
+    expect(await asUser(plain.path, text)).toEqual([
+      plain.path,
+      expect.stringMatching(`^${plain.path}/fancyproc`),
+    ])
+    expect(((await asUser(outside.path, text)) as string[])[1]).toMatch(
+      new RegExp(`^${plain.path} is this user's`),
+    )
+    await plain.remove()
+    await outside.remove()
+  })
+
+  on({ cgroup: 'v2', controllers: ['memory', 'pids'] }).test(
+    'with limits for those below, and none for itself',
+    async () => {
+      const group = await cgroups.open(manager)
+      await group.enable(['memory', 'pids'])
+      // Those that have come with the controllers are his, too.
+      await group.delegate(uid, uid)
+      group.close()
+      const text = `
+      const group = await cgroups.create('limited', { 'pids.max': 1, 'memory.max': 32 << 20, 'memory.oom.group': true })
+      const { code, stderr } = await run('sh', ['-c', 'true & wait'], { cgroup: group })
+      const { signal } = await run('tail', ['/dev/zero'], { cgroup: group })
+      const own = await cgroups.open(${JSON.stringify(manager)})
+      const raise = await own.set('pids.max', 'max').catch((error) => error)
+      console.log(JSON.stringify([group.path, await group.get('memory.max'), code, stderr, signal, raise.code]))
+      await group.remove()`
+      const [path, max, code, stderr, signal, raise] = (await asUser(scope, text)) as (string | number)[]
+      // Not in the scope, where he is himself: no internal processes.
+      expect(dirname(String(path))).toBe(slice)
+      expect(max).toBe(32 << 20)
+      expect(code).not.toBe(0)
+      expect(stderr).toMatch(/fork/i)
+      expect(signal).toBe('SIGKILL')
+      expect(raise).toBe('EACCES')
+    },
+  )
+
+  test('is given whole, or not at all', async () => {
+    await using group = await make('half')
+    for (const [bad, good, argument] of [
+      [-1, 0, 'uid'],
+      [2 ** 32 - 1, 0, 'uid'],
+      [0, 1.5, 'gid'],
+    ] as const) {
+      await expect(group.delegate(bad, good)).rejects.toThrow(new RegExp(`^delegate: ${argument}: `))
+    }
+    const text = `
+      const group = await cgroups.open(${JSON.stringify(group.path)})
+      const { code, hint } = await group.delegate(${String(uid)}, ${String(uid)}).catch((error) => error)
+      console.log(JSON.stringify([code, hint]))`
+    expect(await asUser(scope, text)).toEqual([
+      'EPERM',
+      'only root, with CAP_CHOWN, can give a cgroup to another user',
+    ])
+    expect(statSync(group.path).uid).toBe(0)
+  })
+})
+
+on({ cgroup: 'v2-any' }).test('options of the mount', async () => {
+  const options = await cgroups.mountOptions()
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((one) => one.includes(' - cgroup2 '))
+  expect(options.includes('nsdelegate')).toBe(line?.includes('nsdelegate'))
+  expect(options).not.toContain('rw')
 })

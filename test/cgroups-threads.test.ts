@@ -46,7 +46,9 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a threaded subtree', () => {
     // Back to where the others are.
     await domain.addThread(first)
     expect(await one.threads()).toEqual([])
+    // Those below can't kill.
     await domain.kill()
+    await domain.empty()
   })
 
   test('takes no thread of another domain', async () => {

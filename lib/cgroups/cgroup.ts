@@ -14,6 +14,7 @@ import {
   watchPressure,
 } from '../pressure.ts'
 import { type CgroupEvents, checkWait, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
+import { delegate } from './delegation.ts'
 import {
   type CgroupValue,
   checkFile,
@@ -162,6 +163,15 @@ export class Cgroup {
    */
   async addThread(tid: number): Promise<void> {
     return writeFile(this.path, 'cgroup.threads', String(integer(tid, 'addThread: tid', 1, 2 ** 31 - 1)))
+  }
+
+  /**
+   * chown(2) of its directory, and of the files in it that `/sys/kernel/cgroup/delegate` names: the user can make cgroups in it,
+   * enable controllers for those, and move processes about within it, but not in or out; its own limits stay out of his reach.
+   * EPERM: needs CAP_CHOWN.
+   */
+  async delegate(uid: number, gid: number): Promise<void> {
+    return delegate(this.path, uid, gid)
   }
 
   /**

@@ -1,16 +1,74 @@
-// Which part of the hierarchy an ordinary user may use, and giving him one.
+// Delegation: giving a subtree to an ordinary user, and finding the one that he was given.
 import { promises as fs } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { KernelError } from '../errors.ts'
+import { id } from '../steps/arguments.ts'
 import { assertHas, planChanges } from './controllers.ts'
-import { failure, kernelError } from './files.ts'
+import { children, mayWrite } from './facts.ts'
+import { exists, failure, kernelError } from './files.ts'
 import { pathOf } from './hierarchy.ts'
 import { upwards } from './tree.ts'
 
-/** Throws if enable() would, as far as can be known; needs no permission. */
+const { W_OK, X_OK } = fs.constants
+
+async function chown(path: string, uid: number, gid: number): Promise<void> {
+  try {
+    await fs.chown(path, uid, gid)
+  } catch (error) {
+    throw kernelError(error, {}, { EPERM: 'only root, with CAP_CHOWN, can give a cgroup to another user' })
+  }
+}
+
+/** Names of the files that belong to whom a cgroup is delegated to; others stay with the cgroup above. */
+async function delegatable(): Promise<string[]> {
+  try {
+    return (await fs.readFile('/sys/kernel/cgroup/delegate', 'utf8'))
+      .split('\n')
+      .filter((name) => name !== '')
+  } catch (error) {
+    throw kernelError(error, {}, { ENOENT: 'sysfs is not mounted at /sys' })
+  }
+}
+
+export async function delegate(path: string, uid: number, gid: number): Promise<void> {
+  id(uid, 'delegate: uid')
+  id(gid, 'delegate: gid')
+  const undo: (() => Promise<void>)[] = []
+  try {
+    for (const name of [...(await delegatable()), '']) {
+      const file = join(path, name)
+      // Those of a controller that it doesn't have.
+      if (!(await exists(file))) continue
+      const before = await fs.stat(file)
+      await chown(file, uid, gid)
+      undo.push(() => chown(file, before.uid, before.gid))
+    }
+  } catch (error) {
+    for (const restore of undo) await restore().catch(() => undefined)
+    throw kernelError(error)
+  }
+}
+
+/** Whether the caller may make cgroups in it, and move processes within it. */
+async function isOurs(path: string): Promise<boolean> {
+  return (await mayWrite(path)) && mayWrite(`${path}/cgroup.procs`)
+}
+
+/**
+ * The top of the subtree that the caller may use: the highest cgroup, from his own upwards, in which he may make others and
+ * move processes. Undefined: none was delegated to him, or he does not run in it.
+ */
+export async function delegated(): Promise<string | undefined> {
+  let top: string | undefined
+  for (const path of await upwards(await pathOf())) if (await isOurs(path)) top = path
+  return top
+}
+
+/** Throws if the caller couldn't make one below that has the controllers, and move himself there; as far as can be known. */
 async function assertMayHold(path: string, controllers: readonly string[]): Promise<void> {
-  const { W_OK, X_OK } = fs.constants
   try {
     await fs.access(path, W_OK | X_OK)
+    await fs.access(`${path}/cgroup.procs`, W_OK)
     for (const change of await planChanges(path, controllers)) {
       await fs.access(`${change.path}/cgroup.subtree_control`, W_OK)
     }
@@ -34,18 +92,42 @@ export async function defaultParent(controllers: readonly string[]): Promise<str
       refusals.push(error)
     }
   }
-  throw noPlace(refusals)
+  throw await noPlace(refusals, chain)
 }
 
-function noPlace(refusals: readonly KernelError[]): KernelError {
+async function noPlace(refusals: readonly KernelError[], chain: readonly string[]): Promise<KernelError> {
   const seen = refusals.map(({ code, path }) => `${code} ${path ?? ''}`).join(', ')
   const denied = refusals.find(({ code }) => code === 'EACCES' || code === 'EPERM')
-  const first = denied ?? refusals[0]
-  const advice =
-    denied === undefined
-      ? (first?.hint ?? '')
-      : 'an ordinary user needs a delegated subtree: start in one with `systemd-run --user --scope -p Delegate=yes …`, ' +
-        'or let root make a directory, chown it and its cgroup.procs and cgroup.subtree_control, and start there'
+  // What keeps him from it in his own subtree, if he has one, rather than the doors of others.
+  const telling =
+    refusals.find(({ code }) => code === 'EBUSY' || code === 'EOPNOTSUPP') ?? denied ?? refusals[0]
+  const advice = telling === denied ? await adviceFor(chain) : (telling?.hint ?? '')
   const hint = `${advice} (tried ${seen})`
-  return failure(first?.code ?? 'ENOENT', 'mkdir', first?.path ?? '/sys/fs/cgroup', hint)
+  return failure(telling?.code ?? 'ENOENT', 'mkdir', telling?.path ?? '/sys/fs/cgroup', hint)
+}
+
+const start = '`systemd-run --user --scope -p Delegate=yes …`'
+
+async function adviceFor(chain: readonly string[]): Promise<string> {
+  const elsewhere = await ownElsewhere(chain)
+  if (elsewhere === undefined) {
+    return (
+      `an ordinary user needs a delegated subtree: start in one with ${start}, ` +
+      'or let root delegate() one to him, and start in it'
+    )
+  }
+  return (
+    `${elsewhere} is this user's, but this process is not in it, and to move there takes write permission on cgroup.procs ` +
+    `of ${dirname(elsewhere)}, too: start in it with ${start}, or let root move it there`
+  )
+}
+
+/** A subtree of the caller's that he is not in: that of his systemd, or beside one of those above him. */
+async function ownElsewhere(chain: readonly string[]): Promise<string | undefined> {
+  const uid = String(process.getuid?.())
+  const manager = `${chain.at(-1) ?? ''}/user.slice/user-${uid}.slice/user@${uid}.service`
+  for (const path of [manager, ...(await Promise.all(chain.map(children))).flat()]) {
+    if (await isOurs(path)) return path
+  }
+  return undefined
 }

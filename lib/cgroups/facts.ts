@@ -49,3 +49,11 @@ export async function populated(path: string): Promise<string[]> {
   const below = await Promise.all((await children(path)).map(populated))
   return [...(own === undefined ? [] : [`${path} (${own})`]), ...below.flat()]
 }
+
+/** Whether this user may. */
+export async function mayWrite(path: string): Promise<boolean> {
+  return fs.access(path, fs.constants.W_OK).then(
+    () => true,
+    () => false,
+  )
+}

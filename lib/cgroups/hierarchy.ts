@@ -40,6 +40,15 @@ export async function mount(): Promise<string> {
   return (await findMount()).mountPoint
 }
 
+/**
+ * Options that it is mounted with: `nsdelegate` (the top of a cgroup namespace is as if delegated), `memory_recursiveprot`,
+ * `memory_localevents`, `favordynmods` (6.0), … From `/proc/self/mountinfo`.
+ */
+export async function mountOptions(): Promise<string[]> {
+  const { superOptions } = await findMount()
+  return superOptions.filter((option) => !['rw', 'ro', 'seclabel'].includes(option))
+}
+
 /** The directory of a process's cgroup in the v2 hierarchy, by `/proc/PID/cgroup`. */
 export async function pathOf(pid: number | 'self' = 'self'): Promise<string> {
   const file = `/proc/${String(pid)}/cgroup`

@@ -1,9 +1,9 @@
 // What a refused read or write of an interface file means, with the cgroups and processes that are the reason.
 import { promises as fs } from 'node:fs'
 import { release } from 'node:os'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { show } from '../errors.ts'
-import { children, domainOf, members, peek, typeOf } from './facts.ts'
+import { children, domainOf, mayWrite, members, peek, typeOf } from './facts.ts'
 import { controllerOf, formatOf } from './interface.ts'
 
 export type Hints = Readonly<Record<string, string | undefined>>
@@ -76,12 +76,34 @@ async function moveHint(
       return (await invalidHint(path)) ?? otherDomain(path, value)
     case 'EACCES':
     case 'EPERM':
-      return `this needs write permission on ${file} here and on cgroup.procs in the nearest cgroup above both this one and the process`
+      return containment(path, file, value)
     case 'EINVAL':
       return 'a kernel thread can not be moved'
     default:
       return undefined
   }
+}
+
+/** Who may move a process may write at both ends, and above both. */
+async function containment(path: string, file: string, id: string): Promise<string> {
+  const above = await aboveBoth(path, id)
+  const needed = [`${path}/${file}`, ...(above === undefined ? [] : [`${above}/cgroup.procs`])]
+  const may = await Promise.all(needed.map(mayWrite))
+  const lacking = needed.filter((_, i) => may[i] === false)
+  return (
+    'to move a process takes write permission on this file, and on cgroup.procs of the nearest cgroup above both this one ' +
+    `and the process: this user has none on ${lacking.join(', ')}`
+  )
+}
+
+/** The nearest cgroup that holds both this one and a process. */
+async function aboveBoth(path: string, id: string): Promise<string | undefined> {
+  const chain: string[] = []
+  for (let at = path; (await peek(at, 'cgroup.controllers')) !== undefined; at = dirname(at)) chain.push(at)
+  const theirs = /^0::(.*)$/m.exec((await peek(`/proc/${id}`, 'cgroup')) ?? '')?.[1]
+  if (theirs === undefined) return undefined
+  const there = join(chain.at(-1) ?? '', theirs, '/')
+  return chain.find((at) => there.startsWith(`${at}/`))
 }
 
 /** Of a cgroup that can have no processes, as others are threaded. */
