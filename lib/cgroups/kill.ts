@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { errnoNumber, KernelError } from '../errors.ts'
 import { readEvents } from './events.ts'
+import { typeOf } from './facts.ts'
 import { codeOf, kernelError, readWords, writeFile } from './files.ts'
 import { subtree } from './tree.ts'
 
@@ -11,6 +12,8 @@ export async function killEach(path: string): Promise<void> {
   try {
     while ((await readEvents(path)).populated) {
       for (const directory of await subtree(path)) {
+        // Those of a threaded one below are in the list of its domain.
+        if (directory !== path && (await typeOf(directory)) === 'threaded') continue
         for (const pid of await readWords(directory, 'cgroup.procs')) sigkill(Number(pid), directory)
       }
       await delay(2)
