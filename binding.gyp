@@ -23,6 +23,7 @@
     ],
     'addon_sources': [
       'native/addon.cc',
+      'native/bpf.cc',
       'native/child.cc',
       'native/clone3.S',
       'native/environment.cc',

@@ -7,6 +7,7 @@ import { sweep } from './cgroups/sweep.ts'
 
 export { Cgroup, type RemoveOptions } from './cgroups/cgroup.ts'
 export type { CreateOptions } from './cgroups/create.ts'
+export type { DeviceProgram, DeviceRule } from './cgroups/devices.ts'
 export type { CgroupEvents, WaitOptions } from './cgroups/events.ts'
 export type { CgroupValue } from './cgroups/files.ts'
 export type { Bandwidth, Counters, Pressure, Weights } from './cgroups/keyed.ts'

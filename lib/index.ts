@@ -11,6 +11,8 @@ export type {
   CgroupValue,
   Counters,
   CreateOptions,
+  DeviceProgram,
+  DeviceRule,
   FileValue,
   GivenValue,
   Pressure,

@@ -47,6 +47,13 @@ export interface Binding {
   /** An id: from now on there is an event each time that one of these, EPOLLERR or EPOLLHUP comes of this fd, which it copies. */
   poll(fd: number, events: number): number
   unpoll(id: number): void
+  /** bpf(2). The addresses of the buffers are put into the attributes at the offsets; the kernel may write into all of them. */
+  bpf(
+    command: number,
+    attributes: Uint8Array,
+    buffers: readonly Uint8Array[],
+    offsets: readonly number[],
+  ): Promise<number>
   /** Runs the plan's first step on this thread: its result and which of its calls gave that. */
   call(plan: Uint8Array): [result: number, call: number]
   pipe(ends: Int32Array): number

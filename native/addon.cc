@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "bpf.h"
 #include "child.h"
 #include "environment.h"
 #include "labels.h"
@@ -223,6 +224,7 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("unref", unref);
   EXPORT("poll", poll);
   EXPORT("unpoll", unpoll);
+  EXPORT("bpf", bpf);
   EXPORT("call", call);
   EXPORT("pipe", pipe);
   EXPORT("socketpair", socketpair);

@@ -13,6 +13,7 @@ import {
   type TriggerOptions,
   watchPressure,
 } from '../pressure.ts'
+import { type DeviceProgram, devicePrograms, type DeviceRule, setDevices, unsetDevices } from './devices.ts'
 import { type CgroupEvents, checkWait, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
 import { delegate } from './delegation.ts'
 import {
@@ -225,6 +226,38 @@ export class Cgroup {
     options?: TriggerOptions,
   ): Changes<Pressures> {
     return watchPressure((one) => `${this.path}/${one}.pressure`, resource, level, stall, window, options)
+  }
+
+  /**
+   * Which devices its processes, and those below, may open and make: no other than these. By an eBPF program
+   * (BPF_PROG_TYPE_CGROUP_DEVICE), which takes the place of the one of an earlier call at once, without a moment in which
+   * neither is there. An access passes when rules together allow all of it, and no cgroup above forbids it. What is open
+   * stays open.
+   * `setDevices(['c 1:3 rwm', { type: 'c', major: 136, access: 'rw' }])`
+   *
+   * Needs CAP_SYS_ADMIN in the first user namespace. Since Linux 4.15; to take a place without a gap, 5.6.
+   *
+   * | errno | when |
+   * |-|-|
+   * | EPERM | no such capability; somebody's program is there that tolerates no other |
+   * | E2BIG | 64 programs are attached |
+   * | EINVAL | the kernel has no CONFIG_CGROUP_BPF |
+   * | ENOSYS | the kernel has no CONFIG_BPF_SYSCALL, or a seccomp filter forbids it |
+   *
+   * See `man 2 bpf`.
+   */
+  async setDevices(rules: readonly (DeviceRule | string)[]): Promise<void> {
+    return setDevices(this.#directory, rules)
+  }
+
+  /** Takes the program of `setDevices()` away: its processes may use what the cgroups above allow. */
+  async unsetDevices(): Promise<void> {
+    return unsetDevices(this.#directory)
+  }
+
+  /** Programs that decide on devices and are attached to this very cgroup, ours and others' (systemd's, a container engine's). */
+  async devicePrograms(): Promise<DeviceProgram[]> {
+    return devicePrograms(this.#directory)
   }
 
   /** Resolves when no live process is left in it and below it: `populated 0` in `cgroup.events`. */
