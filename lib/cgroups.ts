@@ -12,6 +12,7 @@ export type { CgroupEvents, WaitOptions } from './cgroups/events.ts'
 export type { CgroupValue } from './cgroups/files.ts'
 export type { Bandwidth, Counters, Pressure, Weights } from './cgroups/keyed.ts'
 export { countOomKills } from './cgroups/oom.ts'
+export type { ReclaimOptions } from './cgroups/reclaim.ts'
 export {
   assertSpawnable,
   type CgroupLike,

@@ -19,6 +19,7 @@ export type {
   ReadableFile,
   EventChange,
   EventFile,
+  ReclaimOptions,
   RemoveOptions,
   Swept,
   SweepOptions,

@@ -31,6 +31,7 @@ import { disable, enable } from './controllers.ts'
 import { killEach } from './kill.ts'
 import { openFlags } from './spawn.ts'
 import { makeThreaded } from './threads.ts'
+import { reclaim, type ReclaimOptions } from './reclaim.ts'
 import { removeTree, subtree } from './tree.ts'
 import {
   type AcceptedValue,
@@ -226,6 +227,17 @@ export class Cgroup {
     options?: TriggerOptions,
   ): Changes<Pressures> {
     return watchPressure((one) => `${this.path}/${one}.pressure`, resource, level, stall, window, options)
+  }
+
+  /**
+   * `memory.reclaim` (Linux 5.19): takes so many bytes back from it and those below, as far as they are not in use: page
+   * cache, and anonymous memory where there is swap. Resolves with whether it was as much; false is the kernel's EAGAIN.
+   * The kernel may take more than asked for.
+   *
+   * EINVAL: `swappiness` needs Linux 6.9, and its 'max' 6.16; ENOENT: the memory controller is not enabled for this cgroup.
+   */
+  async reclaim(bytes: number, options?: ReclaimOptions): Promise<boolean> {
+    return reclaim(this.path, bytes, options)
   }
 
   /**
