@@ -3,7 +3,7 @@ import { afterEach, expect } from '@jest/globals'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { run, spawn } from 'fancyproc'
+import { cgroups, run, spawn } from 'fancyproc'
 import { command, type Forked, root } from './support/fork.ts'
 import { facts, on, patient } from './support/machine.ts'
 import { status } from './support/proc.ts'
@@ -142,6 +142,14 @@ here.test("run passes on the program's exit status", async () => {
     stdout: 'out\n',
     stderr: expect.stringMatching(/^no image: [^]*\nerr\n$/),
   })
+})
+
+on({ user: 'root', cgroup: 'v2-any' }).test("root's have docker's devices and no others", async () => {
+  const id = (await docker('run', '-d', 'rhel7', 'sleep', '1000')).stdout.trim()
+  const { cgroup } = await inspect(id)
+  await using opened = await cgroups.open(cgroup!)
+  expect(await opened.devicePrograms()).toMatchObject([{ ours: true }])
+  await docker('rm', '-f', id)
 })
 
 here.test('run -it has a terminal of its own', async () => {

@@ -12,6 +12,7 @@ import {
   type Steps,
   unshare,
 } from 'fancyproc/steps'
+import { limitDevices } from './devices.ts'
 import { enterRoot } from './root.ts'
 import type { Container } from './state.ts'
 import { say } from './table.ts'
@@ -73,7 +74,7 @@ export async function start(
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, AUDIT_WRITE,
-// SETFCAP: docker's, except MKNOD, which would need a filter of devices beside it.
+// SETFCAP: docker's, except MKNOD, as where eBPF is refused there is no filter of devices beside it (devices.ts).
 const keptCapabilities = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31]
 
 /** What is not in the bounding set is not gained at execve, not even by root. */
@@ -104,5 +105,6 @@ async function ownCgroup(container: Container): Promise<Cgroup | undefined> {
 async function newCgroup(container: Container, limits: Record<string, number>): Promise<Cgroup> {
   const cgroup = await cgroups.create(`fancyproc-${container.id.slice(0, 12)}`, limits, { detached: true })
   container.cgroup = cgroup.path
+  await limitDevices(cgroup, container.notes)
   return cgroup
 }
