@@ -158,7 +158,7 @@ export function compileDevices(rules: unknown): Uint8Array {
 
 const NAME = 'fancyproc_dev'
 
-/** Two that look for ours at the same time would both find none. */
+/** Two that look for ours at the same time would both find none; and the last call is to win. */
 let turn: Promise<unknown> = Promise.resolve()
 
 function inTurn<T>(action: () => Promise<T>): Promise<T> {
@@ -197,19 +197,16 @@ async function withPrograms<T>(
 export async function setDevices(cgroup: Fd, rules: readonly (DeviceRule | string)[]): Promise<void> {
   const instructions = compileDevices(rules)
   const target = cgroup.dup()
-  const program = await loadDeviceProgram(instructions, NAME).catch((error: unknown) => {
-    target.close()
-    throw error
-  })
-  try {
-    await inTurn(() =>
-      withPrograms(target, (fd, attached) =>
-        attachDeviceProgram(fd, program, attached.find(({ ours }) => ours)?.program),
-      ),
-    )
-  } finally {
-    program.close()
-  }
+  await inTurn(() =>
+    withPrograms(target, async (fd, attached) => {
+      const program = await loadDeviceProgram(instructions, NAME)
+      try {
+        await attachDeviceProgram(fd, program, attached.find(({ ours }) => ours)?.program)
+      } finally {
+        program.close()
+      }
+    }),
+  )
 }
 
 /** See `Cgroup.unsetDevices`. */
