@@ -26,6 +26,7 @@
       'native/bpf.cc',
       'native/child.cc',
       'native/clone3.S',
+      'native/connector.cc',
       'native/environment.cc',
       'native/image.cc',
       'native/labels.cc',

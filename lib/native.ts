@@ -67,6 +67,11 @@ export interface Binding {
   pidfdGetfd(pidfd: number, fd: number): number
   /** The wait status of a process that has been reaped; -EAGAIN before that, -ENOTTY before Linux 6.15. */
   pidfdExit(pidfd: number): number
+  /** -EAGAIN: the kernel does not answer, as in a pid or user namespace. */
+  connectorOpen(): number
+  /** How many rows of four there were: native/connector.h. */
+  connectorRead(fd: number, rows: Int32Array, lost: Float64Array): number
+  connectorClose(fd: number): number
   isProcfs(fd: number): number
   /** Pids, as an Int32Array. */
   listProcesses(procfs: number): Promise<ArrayBuffer | number>

@@ -1,4 +1,5 @@
-// Processes of this machine, whoever started them: pidfd_open(2).
+// Processes of this machine, whoever started them: pidfd_open(2), the proc connector.
 import { open } from './processes/handle.ts'
+import { watch } from './processes/watch.ts'
 
-export const processes = { open } as const
+export const processes = { open, watch } as const

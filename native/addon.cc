@@ -10,6 +10,7 @@
 
 #include "bpf.h"
 #include "child.h"
+#include "connector.h"
 #include "environment.h"
 #include "labels.h"
 #include "pidfd.h"
@@ -237,6 +238,9 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("pidfdSendSignal", pidfd::send_signal);
   EXPORT("pidfdGetfd", pidfd::getfd);
   EXPORT("pidfdExit", pidfd::exit);
+  EXPORT("connectorOpen", connector::open);
+  EXPORT("connectorRead", connector::read);
+  EXPORT("connectorClose", connector::close);
   EXPORT("isProcfs", ps::is_procfs);
   EXPORT("listProcesses", ps::list);
   EXPORT("readProcesses", ps::read);
