@@ -72,6 +72,8 @@ export interface Binding {
   /** How many rows of four there were: native/connector.h. */
   connectorRead(fd: number, rows: Int32Array, lost: Float64Array): number
   connectorClose(fd: number): number
+  /** -errno, or the rows that native/list_namespaces.cc writes. */
+  namespaces(kinds: number, holders: number): Promise<number | { numbers: Float64Array; paths: string[] }>
   isProcfs(fd: number): number
   /** Pids, as an Int32Array. */
   listProcesses(procfs: number): Promise<ArrayBuffer | number>

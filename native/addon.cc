@@ -14,6 +14,7 @@
 #include "environment.h"
 #include "labels.h"
 #include "pidfd.h"
+#include "namespaces.h"
 #include "primitive.h"
 #include "ps.h"
 #include "spawn.h"
@@ -241,6 +242,7 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("connectorOpen", connector::open);
   EXPORT("connectorRead", connector::read);
   EXPORT("connectorClose", connector::close);
+  EXPORT("namespaces", list_namespaces);
   EXPORT("isProcfs", ps::is_procfs);
   EXPORT("listProcesses", ps::list);
   EXPORT("readProcesses", ps::read);

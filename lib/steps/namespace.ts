@@ -30,6 +30,11 @@ const namespaceBits = {
 /** All kinds of namespace. */
 export const namespaces: readonly Namespace[] = Object.keys(namespaceBits) as Namespace[]
 
+/** The kind whose CLONE_NEW* bit this is. */
+export function kindOf(flag: number): Namespace | undefined {
+  return namespaces.find((kind) => namespaceBits[kind] === flag)
+}
+
 const everyKind = Object.values<number>(namespaceBits).reduce((bits, bit) => bits | bit)
 const kindFlags = new FlagTable<Namespace>(namespaceBits, '')
 const shared = new FlagTable<Namespace | Unshareable>(

@@ -64,3 +64,13 @@ export function limits(pid: Pid, name: string): [string, string] {
   const [, soft = '', hard = ''] = new RegExp(`^${name}\\s+(\\S+)\\s+(\\S+)`, 'm').exec(text) ?? []
   return [soft, hard]
 }
+
+/** Those of its main thread. */
+export function children(pid: Pid): number[] {
+  try {
+    const text = readFileSync(`${directory(pid)}/task/${String(pid)}/children`, 'latin1')
+    return text.split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
+}
