@@ -38,7 +38,14 @@ export type { JoinOptions, JoinSteps, NamespaceFds, Target } from './join.ts'
 export { parseMountinfo, readMountinfo } from './mountinfo.ts'
 export type { Mount } from './mountinfo.ts'
 export { namespaces } from './namespaces.ts'
-export type { NamespaceHolder, NamespaceInfo, NamespaceMount, NamespacesOptions } from './namespaces.ts'
+export type {
+  NamespaceFd,
+  NamespaceHolder,
+  NamespaceInfo,
+  NamespaceMount,
+  NamespacesOptions,
+  NamespaceTarget,
+} from './namespaces.ts'
 export type { Signal, SpawnOptions, Stdio, StdioEntry } from './options.ts'
 export type { Process } from './process.ts'
 export type { CapabilitySets, Ids, ProcessField, ProcessInfo, Seccomp, Terminal } from './processes/info.ts'

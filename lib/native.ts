@@ -74,6 +74,10 @@ export interface Binding {
   connectorClose(fd: number): number
   /** -errno, or the rows that native/list_namespaces.cc writes. */
   namespaces(kinds: number, holders: number): Promise<number | { numbers: Float64Array; paths: string[] }>
+  /** EINVAL for what is no namespace. */
+  openNamespace(path: string): number
+  /** An ioctl of a namespace. */
+  nsfs(fd: number, request: number, argument: number): number
   isProcfs(fd: number): number
   /** Pids, as an Int32Array. */
   listProcesses(procfs: number): Promise<ArrayBuffer | number>

@@ -15,6 +15,7 @@
 #include "labels.h"
 #include "pidfd.h"
 #include "namespaces.h"
+#include "nsfs.h"
 #include "primitive.h"
 #include "ps.h"
 #include "spawn.h"
@@ -243,6 +244,8 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("connectorRead", connector::read);
   EXPORT("connectorClose", connector::close);
   EXPORT("namespaces", list_namespaces);
+  EXPORT("openNamespace", nsfs::open_path);
+  EXPORT("nsfs", nsfs::ask);
   EXPORT("isProcfs", ps::is_procfs);
   EXPORT("listProcesses", ps::list);
   EXPORT("readProcesses", ps::read);

@@ -256,8 +256,8 @@ void NamespaceScan::enter(const Member& member) {
 void NamespaceScan::enter(const Held& held) {
   int row = find(held.inode);
   if (row < 0) {
-    UniqueFd fd = nsfs::open(proc_.get(), held.path.c_str(), held.inode);
-    if (fd) row = add(fd.get(), held.inode);
+    UniqueFd fd(nsfs::open(proc_.get(), held.path.c_str()));
+    if (fd && nsfs::inode(fd.get()) == held.inode) row = add(fd.get(), held.inode);
   }
   if (row < 0) return;
   if (held.fd >= 0)
@@ -318,8 +318,8 @@ void NamespaceScan::look_at_mounts(uint32_t mount_namespace, int32_t pid) {
     std::string path = unescape(&text[point], &text[text.find(' ', point)]);
     int row = find(inode);
     if (row < 0) {
-      UniqueFd fd = nsfs::open(proc_.get(), (std::to_string(pid) + "/root" + path).c_str(), inode);
-      if (fd) row = add(fd.get(), inode);
+      UniqueFd fd(nsfs::open(proc_.get(), (std::to_string(pid) + "/root" + path).c_str()));
+      if (fd && nsfs::inode(fd.get()) == inode) row = add(fd.get(), inode);
     }
     if (row < 0) {
       // Something else is mounted over it.
@@ -374,7 +374,8 @@ void NamespaceScan::translate_pids(Namespace& row) {
   }
   std::vector<int32_t> pids;
   UniqueFd fd;
-  if (ours && !row.pids.empty()) fd = nsfs::open(proc_.get(), Path("%d/ns/pid", row.pids.front()), row.inode);
+  if (ours && !row.pids.empty()) fd.reset(nsfs::open(proc_.get(), Path("%d/ns/pid", row.pids.front())));
+  if (fd && nsfs::inode(fd.get()) != row.inode) fd.reset();
   for (int32_t pid : row.pids) {
     int inner = fd ? ioctl(fd.get(), nsfs::get_tgid_in_pidns, pid) : -1;
     if (inner < 0) {

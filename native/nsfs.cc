@@ -1,6 +1,7 @@
 #include "nsfs.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -53,12 +54,14 @@ uint64_t nsfs::id(int fd, bool mount) {
   return 0;
 }
 
-UniqueFd nsfs::open(int directory, const char* path, uint32_t inode) {
+int nsfs::open(int directory, const char* path) {
   UniqueFd found(openat(directory, path, O_PATH | O_CLOEXEC));
-  if (!found || !is(found.get()) || nsfs::inode(found.get()) != inode) return {};
+  if (!found) return -errno;
+  if (!is(found.get())) return -EINVAL;
   char self[32];
   std::snprintf(self, sizeof self, "/proc/self/fd/%d", found.get());
-  return UniqueFd(::open(self, O_RDONLY | O_CLOEXEC));
+  int fd = ::open(self, O_RDONLY | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
 }
 
 long nsfs::list(uint32_t kinds, uint64_t after, uint64_t* ids, uint32_t count) {
@@ -70,4 +73,28 @@ long nsfs::list(uint32_t kinds, uint64_t after, uint64_t* ids, uint32_t count) {
 UniqueFd nsfs::open_id(uint64_t id) {
   handle wanted{16, 0xf1, id, 0, 0};
   return UniqueFd(static_cast<int>(syscall(SYS_open_by_handle_at, root, &wanted, O_RDONLY | O_CLOEXEC)));
+}
+
+Napi::Value nsfs::open_path(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].As<Napi::String>();
+  return Napi::Number::New(info.Env(), open(AT_FDCWD, path.c_str()));
+}
+
+Napi::Value nsfs::ask(const Napi::CallbackInfo& info) {
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  const auto request = static_cast<unsigned long>(info[1].As<Napi::Number>().Int64Value());
+  uint64_t id = 0;
+  uid_t uid = 0;
+  double result = -1;
+  // Other files may take these numbers for something else.
+  if (!is(fd)) {
+    errno = fcntl(fd, F_GETFD) < 0 ? EBADF : ENOTTY;
+  } else if (request == get_id) {
+    if ((id = nsfs::id(fd, ioctl(fd, get_nstype) == CLONE_NEWNS)) != 0) result = double(id);
+  } else if (request == get_owner_uid) {
+    if (ioctl(fd, get_owner_uid, &uid) == 0) result = uid;
+  } else {
+    result = ioctl(fd, request, info[2].As<Napi::Number>().Int32Value());
+  }
+  return Napi::Number::New(info.Env(), result < 0 ? -errno : result);
 }

@@ -2,6 +2,7 @@
 #ifndef FANCYPROC_NSFS_H
 #define FANCYPROC_NSFS_H
 
+#include <napi.h>
 #include <sys/ioctl.h>
 
 #include <cstdint>
@@ -33,14 +34,21 @@ uint32_t inode(int fd);
 // What the kernel will never give to another one: 0 where it has no such number.
 uint64_t id(int fd, bool mount);
 
-// Opens what may have become something else meanwhile, without the effects of opening that.
-UniqueFd open(int directory, const char* path, uint32_t inode);
+// Opens a path that may lead to something else meanwhile, without the effects of opening that: -errno, EINVAL for
+// what is no namespace.
+int open(int directory, const char* path);
 
 // listns(2), 6.19: ids from one to the next; -errno.
 long list(uint32_t kinds, uint64_t after, uint64_t* ids, uint32_t count);
 
 // By its id, 6.18.
 UniqueFd open_id(uint64_t id);
+
+// For JavaScript: openNamespace(path), a descriptor or -errno
+Napi::Value open_path(const Napi::CallbackInfo& info);
+
+// nsfs(fd, number, argument): what the ioctl of this number answers, or -errno
+Napi::Value ask(const Napi::CallbackInfo& info);
 
 }  // namespace nsfs
 

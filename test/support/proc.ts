@@ -65,11 +65,12 @@ export function limits(pid: Pid, name: string): [string, string] {
   return [soft, hard]
 }
 
-/** Those of its main thread. */
+/** The processes that its threads have started. */
 export function children(pid: Pid): number[] {
   try {
-    const text = readFileSync(`${directory(pid)}/task/${String(pid)}/children`, 'latin1')
-    return text.split(' ').filter(Boolean).map(Number)
+    const tasks = readdirSync(`${directory(pid)}/task`)
+    const lists = tasks.map((task) => readFileSync(`${directory(pid)}/task/${task}/children`, 'latin1'))
+    return lists.join(' ').split(' ').filter(Boolean).map(Number)
   } catch {
     return []
   }

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Process, spawn } from 'fancyproc'
 import { makePrivate, mapUser } from 'fancyproc/steps'
 import { facts, type Machine, on } from './machine.ts'
@@ -86,7 +87,7 @@ async function sleeping(child: Process): Promise<number> {
     const found = descendants(child.pid ?? 0).find((pid) => name(pid) === 'sleep')
     if (found !== undefined) return found
     if (child.exitCode !== null) throw new Error(`${child.spawnfile} exited with ${String(child.exitCode)}`)
-    await new Promise(setImmediate)
+    await sleep(5)
   }
 }
 
