@@ -33,6 +33,17 @@ export { Fd } from './fd.ts'
 export type { FdLike } from './fd.ts'
 export { inNamespaces } from './in-namespaces.ts'
 export type { InNamespacesOptions } from './in-namespaces.ts'
+export { isolation } from './isolation.ts'
+export type {
+  Compared,
+  Isolation,
+  IsolationOptions,
+  IsolationRow,
+  Limit,
+  LimitFile,
+  Limits,
+  Root,
+} from './isolation.ts'
 export { joinSteps } from './join.ts'
 export type { JoinOptions, JoinSteps, NamespaceFds, Target } from './join.ts'
 export { parseMountinfo, readMountinfo } from './mountinfo.ts'
