@@ -50,12 +50,16 @@ export { parseMountinfo, readMountinfo } from './mountinfo.ts'
 export type { Mount } from './mountinfo.ts'
 export { namespaces } from './namespaces.ts'
 export type {
+  CreatedNamespaces,
+  HeldNamespace,
   NamespaceFd,
   NamespaceHolder,
   NamespaceInfo,
   NamespaceMount,
+  NamespacePool,
   NamespacesOptions,
   NamespaceTarget,
+  PoolOptions,
 } from './namespaces.ts'
 export type { Signal, SpawnOptions, Stdio, StdioEntry } from './options.ts'
 export type { Process } from './process.ts'
