@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { cgroups, run, spawn } from 'fancyproc'
 import { command, type Forked, root } from './support/fork.ts'
 import { facts, on, patient } from './support/machine.ts'
-import { status } from './support/proc.ts'
+import { namespace, status } from './support/proc.ts'
 import { scratch } from './support/scratch.ts'
 import { sh } from './support/sh.ts'
 
@@ -224,6 +224,27 @@ here.test("docker's exit statuses for what can't be run", async () => {
   expect(await codes('nonsense')).toEqual([1, "docker: 'nonsense' is not a command."])
   expect(await codes('logs', 'nosuch')).toEqual([1, 'docker: No such container: nosuch'])
 })
+
+here.test('inspect: what the kernel says of it', async () => {
+  const { stdout } = await docker('run', '-d', '--name', 'looked-at', 'rhel7', 'sleep', '1000')
+  const one = (await inspect('looked-at')) as unknown as Inspected
+  for (const kind of ['mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup']) {
+    const inode = Number(/\d+/.exec(namespace(one.pid, kind))?.[0])
+    expect(one.isolation.namespaces[kind]).toMatchObject({ value: inode, differs: true })
+    expect(one.inside.find((row) => row.inode === inode)?.pids).toContain(one.pid)
+  }
+  expect(one.isolation.droppedCapabilities).toEqual(
+    ordinary ? expect.anything() : expect.arrayContaining(['CAP_SYS_ADMIN']),
+  )
+  const table = (await docker('inspect', '--table', 'looked-at')).stdout
+  expect(table).toMatch(/^ns\/mnt +\d+ +≠ +\d+$/m)
+  await docker('rm', '-f', stdout.trim())
+})
+
+interface Inspected extends Record_ {
+  isolation: { namespaces: Record<string, unknown>; droppedCapabilities: string[] }
+  inside: { inode: number; pids: number[] }[]
+}
 
 here.test('what run -d left: ps, logs, stop, rm', async () => {
   const text = 'echo out; echo err >&2; hostname; trap "exit 4" TERM; while :; do sleep 0.05; done'

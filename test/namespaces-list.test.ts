@@ -1,6 +1,7 @@
 // namespaces(): beside lsns and /proc, and those that no process is in.
 import { afterAll, describe, expect, test } from '@jest/globals'
 import { fstatSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type Namespace, type NamespaceInfo, namespaces, type Process, spawn } from 'fancyproc'
 import {
@@ -20,7 +21,7 @@ import {
   unshare,
   writeFile,
 } from 'fancyproc/steps'
-import { root as checkout } from './support/fork.ts'
+import { command, root as checkout } from './support/fork.ts'
 import { isolated, rights } from './support/isolated.ts'
 import { facts, on, scaled } from './support/machine.ts'
 import { namespace, status } from './support/proc.ts'
@@ -239,6 +240,24 @@ describe('while processes come and go', () => {
     going = false
     await Promise.all(storms)
   })
+})
+
+on(rights).test("examples/lsns.ts prints lsns's columns, and what holds one without a process", async () => {
+  const child = await sleeper(['uts'])
+  const file = open('/proc/self/ns/net')
+  await using maker = spawn('true', isolated(['net'], file, sendFd('net', file)))
+  await maker.exited
+  const { fd } = maker.fds['net']!
+  const { stdout, stderr } = await command(process.execPath, [join(checkout, 'dist/examples/lsns.js')])
+  expect(stderr).toBe('')
+  const lines = stdout.split('\n')
+  expect(lines[0]).toMatch(/^ +NS TYPE +NPROCS +PID USER +COMMAND$/)
+  const line = (inode: number): string | undefined =>
+    lines.find((one) => one.trim().startsWith(String(inode)))
+  expect(line(inodeOf(child.pid, 'uts'))).toMatch(new RegExp(` uts +1 +${String(child.pid)} .* sleep 1000$`))
+  expect(line(fstatSync(fd).ino)).toMatch(
+    new RegExp(` net +0 +\\(fd ${String(fd)} of ${String(process.pid)}\\)$`),
+  )
 })
 
 test('no descriptor and no thread stays behind', async () => {

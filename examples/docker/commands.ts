@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cgroups } from 'fancyproc'
+import { cgroups, isolation, type Isolation, type NamespaceInfo, namespaces } from 'fancyproc'
 import { readLog } from './log.ts'
 import { parse } from './options.ts'
 import { Refusal } from './refusal.ts'
@@ -64,10 +64,39 @@ export function logs(args: string[]): number {
   return 0
 }
 
-export function inspect(args: string[]): number {
-  const { operands } = parse('inspect', 'inspect CONTAINER...', {}, args)
-  console.log(JSON.stringify(operands.map(find), undefined, 2))
+/** What is remembered of it, and what the kernel has to say: the second would be there without the first. */
+export async function inspect(args: string[]): Promise<number> {
+  const options = { table: { type: 'boolean', short: 't', help: 'what sets it apart, to be read' } } as const
+  const { values, operands } = parse('inspect', 'inspect [OPTIONS] CONTAINER...', options, args)
+  const containers = operands.map(find)
+  const all = await Promise.all(containers.map(look))
+  if (values.table)
+    for (const one of all)
+      console.log(one.isolation ? isolation.format(one.isolation) : `${one.name} does not run`)
+  else console.log(JSON.stringify(all, bigintAsHex, 2))
   return 0
+}
+
+async function look(container: Container): Promise<Container & Partial<Look>> {
+  const { pid } = container
+  if (pid === undefined || !isRunning(container)) return container
+  const [its, all] = await Promise.all([isolation(pid), namespaces()])
+  return {
+    ...container,
+    isolation: its,
+    // Its own, and who else is in them.
+    inside: all.filter(({ kind, pids }) => its.namespaces[kind].differs && pids.includes(pid)),
+  }
+}
+
+interface Look {
+  isolation: Isolation
+  inside: NamespaceInfo[]
+}
+
+/** JSON has no bigint. */
+function bigintAsHex(_: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? `0x${value.toString(16)}` : value
 }
 
 export async function stop(args: string[]): Promise<number> {

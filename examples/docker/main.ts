@@ -21,7 +21,7 @@ const usage = `Usage: npm start [-- COMMAND ...]
   run [OPTIONS] IMAGE COMMAND [ARG...]       one process in namespaces and a cgroup of its own (run --help)
   ps [-a] [-q]                               those that run
   logs CONTAINER                             what it printed
-  inspect CONTAINER...                       what is remembered about it
+  inspect [-t] CONTAINER...                  what is remembered about it, and what the kernel says of it
   stop [-t SECONDS] CONTAINER...             SIGTERM, then SIGKILL
   rm [-f] CONTAINER...                       forget it`
 

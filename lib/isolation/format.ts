@@ -1,6 +1,7 @@
 // The same as text: a table with a row for each attribute.
 import type { IdRange } from '../steps/identity.ts'
 import type { CapabilitySets } from '../processes/info.ts'
+import { capabilityNames } from './capabilities.ts'
 import { compare, type Compared, type Isolation } from './isolation.ts'
 import type { LimitFile, Limits } from './limits.ts'
 
@@ -21,6 +22,9 @@ function row<T>(
   return { name, value: or(value), from: or(from), differs: differs ?? value !== from }
 }
 
+/** Those that are most often apart come first. */
+const kinds = ['mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup', 'user', 'time'] as const
+
 const units = ['', 'K', 'M', 'G', 'T']
 
 function amount(file: LimitFile, value: number): string {
@@ -40,15 +44,15 @@ function map(ranges: readonly IdRange[]): string {
   return ranges.map(({ inside, outside, count }) => [inside, outside, count].join(' ')).join(', ') || 'none'
 }
 
-/** The rows of its table, in the order in which the kernel's documentation has them. */
+/** The rows of its table. */
 export function rows(one: Isolation): IsolationRow[] {
   const { mounts, capabilities } = one
   const set = (name: keyof CapabilitySets): Compared<bigint> =>
     compare(capabilities.value?.[name], capabilities.from?.[name])
-  const hex = (bits: bigint): string => bits.toString(16)
+  const hex = (bits: bigint): string => `${String(capabilityNames(bits).length)}: ${bits.toString(16)}`
   const own = mounts === undefined ? '?' : String(mounts.length)
   return [
-    ...Object.entries(one.namespaces).map(([kind, inodes]) => row(`ns/${kind}`, inodes, String)),
+    ...kinds.map((kind) => row(`ns/${kind}`, one.namespaces[kind], String)),
     row('cgroup', one.cgroup, String),
     row('limits', one.limits, limits),
     // Without a module that labels there is nothing that is not known.

@@ -99,8 +99,16 @@ function name(pid: number): string | undefined {
   }
 }
 
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
 function descendants(pid: number): number[] {
-  return [pid, ...children(pid).flatMap(descendants)]
+  return pid === 0 ? [] : [pid, ...children(pid).flatMap(descendants)]
 }
 
 /** A test for each of them, with the pid of a process in there. */
@@ -123,8 +131,11 @@ export function onRuntimes(
         await child.spawned
         await body(await sleeping(child), child)
       } finally {
+        const all = descendants(child.pid ?? 0)
         remove?.(directory)
         await child[Symbol.asyncDispose]()
+        // Not all of them end with what has started them.
+        for (const pid of all) kill(pid)
       }
     })
   }
