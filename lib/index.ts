@@ -80,7 +80,9 @@ export { run } from './run.ts'
 export type { RunOptions, RunResult } from './run.ts'
 export { Context, Level, Range, selinux } from './selinux.ts'
 export type {
+  AllocateOptions,
   Attributes,
+  Categories,
   ChooseLabel,
   ContextFields,
   ContextLike,

@@ -105,6 +105,8 @@ export interface Binding {
   /** Labels the rows that it gave last, and goes on for a while. */
   relabelContinue(walk: RelabelWalk, labels: readonly (string | null)[]): Promise<RelabelAnswer>
   relabelEnd(walk: RelabelWalk): void
+  /** F_OFD_SETLK, exclusive: fcntl_locking(2). Where the lock that is in the way ends, or 0. */
+  lock(fd: number, start: number, length: number): number
 }
 
 declare const relabelWalk: unique symbol

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 
 #include "bpf.h"
 #include "child.h"
@@ -214,6 +215,23 @@ Napi::Value close(const Napi::CallbackInfo& info) {
   return number(info, ::close(static_cast<int>(integer(info, 0))) < 0 ? -errno : 0);
 }
 
+// lock(fd, start, length): an exclusive lock of the open file description, at once: 0, or where the one in the way ends
+Napi::Value lock(const Napi::CallbackInfo& info) {
+  int fd = static_cast<int>(integer(info, 0));
+  struct flock64 wanted {};
+  wanted.l_type = F_WRLCK;
+  wanted.l_whence = SEEK_SET;
+  wanted.l_start = integer(info, 1);
+  wanted.l_len = integer(info, 2);
+  for (;;) {
+    struct flock64 other = wanted;
+    if (fcntl(fd, F_OFD_SETLK, &wanted) == 0) return number(info, 0);
+    if (errno != EAGAIN || fcntl(fd, F_OFD_GETLK, &other) < 0) return number(info, -errno);
+    if (other.l_type == F_UNLCK) continue;
+    return number(info, other.l_len == 0 ? INFINITY : static_cast<double>(other.l_start + other.l_len));
+  }
+}
+
 Napi::Object populate(Napi::Env env, Napi::Object exports) {
 #define EXPORT(name, function) exports.Set(name, Napi::Function::New(env, function, name))
   EXPORT("operations", operations);
@@ -256,6 +274,7 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("relabelBegin", relabel_begin);
   EXPORT("relabelContinue", relabel_continue);
   EXPORT("relabelEnd", relabel_end);
+  EXPORT("lock", lock);
 #undef EXPORT
   return exports;
 }
