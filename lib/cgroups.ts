@@ -1,11 +1,12 @@
 // cgroup v2: Documentation/admin-guide/cgroup-v2.
-import { type Cgroup, openCgroup } from './cgroups/cgroup.ts'
+import type { Cgroup } from './cgroups/cgroup.ts'
+import { openCgroup } from './cgroups/open.ts'
 import { create } from './cgroups/create.ts'
 import { delegated } from './cgroups/delegation.ts'
 import { available, explain, mount, mountOptions, pathOf } from './cgroups/hierarchy.ts'
 import { sweep } from './cgroups/sweep.ts'
 
-export { Cgroup, type RemoveOptions } from './cgroups/cgroup.ts'
+export { Cgroup } from './cgroups/cgroup.ts'
 export type { CreateOptions } from './cgroups/create.ts'
 export type { DeviceProgram, DeviceRule } from './cgroups/devices.ts'
 export type { CgroupEvents, WaitOptions } from './cgroups/events.ts'
@@ -13,6 +14,7 @@ export type { CgroupValue } from './cgroups/files.ts'
 export type { Bandwidth, Counters, Pressure, Weights } from './cgroups/keyed.ts'
 export { countOomKills } from './cgroups/oom.ts'
 export type { ReclaimOptions } from './cgroups/reclaim.ts'
+export type { RemoveOptions } from './cgroups/remove.ts'
 export {
   assertSpawnable,
   type CgroupLike,

@@ -1,7 +1,7 @@
 // Making cgroups, with what is written to them.
 import { expect, test } from '@jest/globals'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, rmdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { cgroups } from 'fancyproc'
 import {
@@ -159,6 +159,56 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('files', () => {
     await group.empty()
     await group.remove()
     expect(group.fd).toBe(-1)
+  })
+
+  test('of another one with its name are left alone', async () => {
+    const group = await make('name', {}, { detached: true })
+    const parent = await make('parent', {}, { detached: true })
+    for (const { path } of [group, parent]) {
+      rmdirSync(path)
+      mkdirSync(path)
+    }
+    const child = sleeper()
+    const other = await cgroups.open(group.path)
+    await other.add(child)
+    for (const action of [
+      group.get('cgroup.events'),
+      group.set('cgroup.freeze', true),
+      group.write('cgroup.freeze', 1),
+      group.add(child),
+      group.enable([]),
+      group.kill(),
+      cgroups.create('below', {}, { parent }),
+    ]) {
+      expect(await thrown(action)).toMatchObject({ code: 'ENOENT', hint: 'this cgroup has been removed' })
+    }
+    expect((await thrown(group.procs())).message).toContain(`'${group.path}/cgroup.procs'`)
+    await group.empty()
+    await group.remove({ kill: true })
+    await parent.remove()
+    expect(await other.procs()).toEqual([child.pid])
+    expect(await other.events()).toEqual({ populated: true, frozen: false })
+    expect(existsSync(parent.path)).toBe(true)
+    await other.remove({ kill: true })
+    rmdirSync(parent.path)
+  })
+
+  test('of one that was closed', async () => {
+    const group = await make('closed')
+    // What has begun goes on.
+    const events = group.events()
+    group.close()
+    expect(await events).toEqual({ populated: false, frozen: false })
+    expect((await thrown(group.events())).message).toBe(`cgroup: ${group.path} has been closed`)
+    // It was left to itself.
+    await group[Symbol.asyncDispose]()
+    await (await cgroups.open(group.path)).remove()
+    const gone = await make('removed')
+    await gone.remove()
+    expect(await thrown(gone.events())).toMatchObject({
+      code: 'ENOENT',
+      hint: 'this cgroup has been removed',
+    })
   })
 
   on({ cgroup: 'hybrid' }).test('no OOM kills where memory is of v1', async () => {

@@ -18,7 +18,7 @@ import { dirname, join } from 'node:path'
 import { cgroups, run } from 'fancyproc'
 import { chdir, setgroups, setresgid, setresuid } from 'fancyproc/steps'
 import { directories, make, root, scratch, thrown, useScratch } from './support/cgroups.ts'
-import { script } from './support/fork.ts'
+import { root as checkout, script } from './support/fork.ts'
 import { on } from './support/machine.ts'
 
 const uid = 65534
@@ -211,6 +211,29 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a subtree of an ordinary user',
       'only root, with CAP_CHOWN, can give a cgroup to another user',
     ])
     expect(statSync(group.path).uid).toBe(0)
+  })
+})
+
+on({ user: 'root', cgroup: 'v2-any' }).describe('a cgroup namespace', () => {
+  useScratch()
+
+  test('is a border, where nsdelegate is', async () => {
+    await using inside = await make('inside')
+    await using outside = await make('outside')
+    const text = `import { cgroups } from 'fancyproc'
+      const group = await cgroups.open(${JSON.stringify(outside.path)})
+      const { code, hint } = await group.add(process.pid).then(() => ({}), (error) => error)
+      console.log(JSON.stringify([code, hint]))`
+    const options = {
+      cgroup: inside,
+      namespaces: ['cgroup'] as const,
+      env: { PATH: process.env['PATH'], PWD: checkout },
+    }
+    const { stdout } = await run(process.execPath, script(text), { ...options, steps: [chdir(checkout)] })
+    const refused = ['ENOENT', expect.stringMatching(/^cgroup2 is mounted with nsdelegate/)]
+    expect(JSON.parse(stdout)).toEqual(
+      (await cgroups.mountOptions()).includes('nsdelegate') ? refused : [null, null],
+    )
   })
 })
 

@@ -1,11 +1,9 @@
-import { open as openCallback, promises as fs } from 'node:fs'
-import { basename, isAbsolute } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { inspect, promisify } from 'node:util'
-import { errnoNumber, invalid, KernelError, show } from '../errors.ts'
-import { Fd } from '../fd.ts'
-import { boolean, integer, options as checkOptions } from '../steps/arguments.ts'
+import { promises as fs } from 'node:fs'
+import { basename } from 'node:path'
+import { inspect } from 'node:util'
 import type { Changes } from '../changes.ts'
+import { invalid, show } from '../errors.ts'
+import type { Fd } from '../fd.ts'
 import {
   type PressureLevel,
   type PressureResource,
@@ -13,26 +11,25 @@ import {
   type TriggerOptions,
   watchPressure,
 } from '../pressure.ts'
-import { type DeviceProgram, devicePrograms, type DeviceRule, setDevices, unsetDevices } from './devices.ts'
-import { type CgroupEvents, checkWait, isGone, readEvents, untilEvents, type WaitOptions } from './events.ts'
-import { delegate } from './delegation.ts'
-import {
-  type CgroupValue,
-  checkFile,
-  checkValue,
-  codeOf,
-  isCgroup2,
-  kernelError,
-  readFile,
-  readWords,
-  writeFile,
-} from './files.ts'
+import { integer } from '../steps/arguments.ts'
 import { disable, enable } from './controllers.ts'
-import { killEach } from './kill.ts'
-import { openFlags } from './spawn.ts'
-import { makeThreaded } from './threads.ts'
+import { delegate } from './delegation.ts'
+import { type DeviceProgram, devicePrograms, type DeviceRule, setDevices, unsetDevices } from './devices.ts'
+import {
+  type CgroupEvents,
+  checkWait,
+  readEvents,
+  setFrozen,
+  untilEvents,
+  type WaitOptions,
+} from './events.ts'
+import { type CgroupValue, checkFile, checkValue, failure, readFile, writeFile } from './files.ts'
+import { kill } from './kill.ts'
+import { oomKills } from './oom.ts'
 import { reclaim, type ReclaimOptions } from './reclaim.ts'
-import { removeTree, subtree } from './tree.ts'
+import { checkRemove, remove, type RemoveOptions } from './remove.ts'
+import { makeThreaded } from './threads.ts'
+import { assertNoMount } from './tree.ts'
 import {
   type AcceptedValue,
   type FileValue,
@@ -43,14 +40,6 @@ import {
   type WritableFile,
 } from './values.ts'
 import { type EventChange, type EventFile, watchEvents } from './watch.ts'
-
-// Not a FileHandle: Fd owns the number.
-const openFd = promisify(openCallback)
-
-export interface RemoveOptions extends WaitOptions {
-  /** Kills whoever is still in it, or below it. Default: false, which waits for them. */
-  kill?: boolean | undefined
-}
 
 /**
  * A cgroup of the v2 hierarchy: a directory, and an fd of it. Made by `cgroups.create()`, `cgroups.open()` and
@@ -66,6 +55,7 @@ export class Cgroup {
   readonly #directory: Fd
   readonly #owned: boolean
   #removal: Promise<void> | undefined
+  #removed = false
 
   /** @internal */
   constructor(path: string, directory: Fd, owned: boolean) {
@@ -89,7 +79,7 @@ export class Cgroup {
    * Units are the file's. A number beyond 2^53 is the nearest that there is.
    */
   async get<Name extends ReadableFile>(file: Name): Promise<FileValue<Name>> {
-    return getFile(this.path, file)
+    return this.#at((at) => getFile(at, file))
   }
 
   /**
@@ -98,12 +88,13 @@ export class Cgroup {
    * fails, those before it stand. Errors are those of `write()`.
    */
   async set<Name extends WritableFile>(file: Name, value: GivenValue<Name>): Promise<AcceptedValue<Name>> {
-    return setFile(this.path, file, value)
+    return this.#at((at) => setFile(at, file, value))
   }
 
   /** Any interface file: `read('memory.current')`. The text as the kernel gives it. */
   async read(file: string): Promise<string> {
-    return readFile(this.path, checkFile(file, 'file'))
+    checkFile(file, 'file')
+    return this.#at((at) => readFile(at, file))
   }
 
   /**
@@ -111,18 +102,18 @@ export class Cgroup {
    * EINVAL or ERANGE: the kernel does not take the value; ENOENT: its controller is not enabled for this cgroup.
    */
   async write(file: string, value: CgroupValue): Promise<void> {
-    checkFile(file, 'file')
-    return writeFile(this.path, file, checkValue(value, file))
+    const text = checkValue(value, checkFile(file, 'file'))
+    return this.#at((at) => writeFile(at, file, text))
   }
 
   /** `cgroup.controllers`: those that are enabled for this cgroup, and may be for those below it. */
   async controllers(): Promise<string[]> {
-    return readWords(this.path, 'cgroup.controllers')
+    return this.get('cgroup.controllers')
   }
 
   /** `cgroup.subtree_control`: those that are enabled for the cgroups below. */
   async enabled(): Promise<string[]> {
-    return readWords(this.path, 'cgroup.subtree_control')
+    return this.get('cgroup.subtree_control')
   }
 
   /**
@@ -132,7 +123,7 @@ export class Cgroup {
    * EOPNOTSUPP: it can't tell threads apart, and a cgroup on the way is threaded, or the top of a threaded subtree.
    */
   async enable(controllers: readonly string[]): Promise<void> {
-    return enable(this.path, controllers)
+    return this.#at(async (at) => enable(await this.#here(at), controllers))
   }
 
   /**
@@ -141,7 +132,7 @@ export class Cgroup {
    * EBUSY: a cgroup below has just enabled it again; EACCES: one below is not the caller's.
    */
   async disable(controllers: readonly string[]): Promise<void> {
-    return disable(this.path, controllers)
+    return this.#at(async (at) => disable(await this.#here(at), controllers))
   }
 
   /**
@@ -151,7 +142,7 @@ export class Cgroup {
    * EOPNOTSUPP: it has processes, or a cgroup beside it has, or another controller is enabled.
    */
   async makeThreaded(): Promise<void> {
-    return makeThreaded(this.path)
+    return this.#at(makeThreaded)
   }
 
   /** `cgroup.threads`: ids of the threads in this very cgroup. */
@@ -164,7 +155,8 @@ export class Cgroup {
    * ESRCH: no such thread; EOPNOTSUPP: its process belongs to another domain: `add()` that first.
    */
   async addThread(tid: number): Promise<void> {
-    return writeFile(this.path, 'cgroup.threads', String(integer(tid, 'addThread: tid', 1, 2 ** 31 - 1)))
+    const id = String(integer(tid, 'addThread: tid', 1, 2 ** 31 - 1))
+    return this.#at((at) => writeFile(at, 'cgroup.threads', id))
   }
 
   /**
@@ -173,7 +165,7 @@ export class Cgroup {
    * EPERM: needs CAP_CHOWN.
    */
   async delegate(uid: number, gid: number): Promise<void> {
-    return delegate(this.path, uid, gid)
+    return this.#at((at) => delegate(at, uid, gid))
   }
 
   /**
@@ -181,7 +173,7 @@ export class Cgroup {
    * the kernel says 0. EOPNOTSUPP in a threaded cgroup.
    */
   async procs(): Promise<number[]> {
-    return (await readWords(this.path, 'cgroup.procs')).map(Number)
+    return this.get('cgroup.procs')
   }
 
   /**
@@ -194,12 +186,12 @@ export class Cgroup {
     if (pid === undefined || !Number.isInteger(pid) || pid <= 0) {
       throw invalid('process', `expected a pid, or a process that has one, got ${show(process)}`)
     }
-    return writeFile(this.path, 'cgroup.procs', String(pid))
+    return this.#at((at) => writeFile(at, 'cgroup.procs', String(pid)))
   }
 
   /** `cgroup.events`. */
   async events(): Promise<CgroupEvents> {
-    return readEvents(this.path)
+    return this.#at(readEvents)
   }
 
   /**
@@ -237,7 +229,7 @@ export class Cgroup {
    * EINVAL: `swappiness` needs Linux 6.9, and its 'max' 6.16; ENOENT: the memory controller is not enabled for this cgroup.
    */
   async reclaim(bytes: number, options?: ReclaimOptions): Promise<boolean> {
-    return reclaim(this.path, bytes, options)
+    return this.#at((at) => reclaim(at, bytes, options))
   }
 
   /**
@@ -275,7 +267,7 @@ export class Cgroup {
   /** Resolves when no live process is left in it and below it: `populated 0` in `cgroup.events`. */
   async empty(options: WaitOptions = {}): Promise<void> {
     checkWait(options, 'empty')
-    return untilEvents(this.path, ({ populated }) => !populated, options)
+    return this.#at((at) => untilEvents(at, ({ populated }) => !populated, options))
   }
 
   /**
@@ -284,15 +276,13 @@ export class Cgroup {
    */
   async freeze(options: WaitOptions = {}): Promise<void> {
     checkWait(options, 'freeze')
-    await writeFile(this.path, 'cgroup.freeze', '1')
-    await untilEvents(this.path, ({ frozen }) => frozen, options)
+    return this.#at((at) => setFrozen(at, true, options))
   }
 
   /** `cgroup.freeze`: resolves when they run again. Below a frozen cgroup they don't: it waits for that one. */
   async thaw(options: WaitOptions = {}): Promise<void> {
     checkWait(options, 'thaw')
-    await writeFile(this.path, 'cgroup.freeze', '0')
-    await untilEvents(this.path, ({ frozen }) => !frozen, options)
+    return this.#at((at) => setFrozen(at, false, options))
   }
 
   /**
@@ -301,28 +291,12 @@ export class Cgroup {
    * EOPNOTSUPP in a threaded cgroup.
    */
   async kill(): Promise<void> {
-    try {
-      await writeFile(this.path, 'cgroup.kill', '1')
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT' || (await this.#gone())) throw error
-      await killEach(this.path)
-    }
-  }
-
-  /** A threaded cgroup can be removed, but not killed: only what has members needs it. */
-  async #killMembers(): Promise<void> {
-    if ((await this.events()).populated) await this.kill()
+    return this.#at(kill)
   }
 
   /** `oom_kill` of `memory.events`: how many processes the OOM killer took, here and below; undefined without memory. */
   async oomKills(): Promise<number | undefined> {
-    try {
-      const count = /^oom_kill (\d+)$/m.exec(await readFile(this.path, 'memory.events'))?.[1]
-      return count === undefined ? undefined : Number(count)
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT' && !(await this.#gone())) return undefined
-      throw error
-    }
+    return this.#at(oomKills)
   }
 
   /**
@@ -330,23 +304,10 @@ export class Cgroup {
    * EBUSY: something is mounted on it or below it, or the kernel keeps it although it is empty.
    */
   async remove(options: RemoveOptions = {}): Promise<void> {
-    const { kill = false, signal } = checkRemove(options)
-    for (let refusals = 0; !(await this.#gone());) {
-      if (kill) await ignoreGone(this.#killMembers())
-      await untilEvents(this.path, ({ populated }) => !populated, { signal })
-      const busy = await removeTree(this.path)
-      if (busy === undefined) break
-      // Somebody has come in since, or made a cgroup in it.
-      if (await isInUse(busy)) {
-        refusals = 0
-        continue
-      }
-      if (++refusals === MOST_REFUSALS) {
-        const hint = 'it has neither processes nor cgroups below it, and yet the kernel does not let it go'
-        throw new KernelError({ errno: errnoNumber('EBUSY') ?? 0, syscall: 'rmdir', path: busy, hint })
-      }
-      await delay(20)
-    }
+    checkRemove(options)
+    if (this.#removed) return
+    await this.#at((at) => remove(at, () => this.#here(at), options))
+    this.#removed = true
     this.close()
   }
 
@@ -356,7 +317,7 @@ export class Cgroup {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#owned) {
+    if (!this.#owned || this.#directory.closed) {
       this.close()
       return
     }
@@ -375,63 +336,27 @@ export class Cgroup {
     return `Cgroup { ${this.path} }`
   }
 
-  async #gone(): Promise<boolean> {
-    return fs.stat(this.path).then(
-      () => false,
-      (error: unknown) => codeOf(error) === 'ENOENT',
-    )
+  /**
+   * The path of its descriptor, of a copy that stays open until `use` is done: nothing reaches another cgroup, made since
+   * with the name of this one.
+   */
+  async #at<T>(use: (at: string) => Promise<T>): Promise<T> {
+    if (this.#removed) throw failure('ENOENT', 'open', this.path, 'this cgroup has been removed')
+    if (this.#directory.closed) throw invalid('cgroup', `${this.path} has been closed`)
+    using directory = this.#directory.dup()
+    return await use(`/proc/self/fd/${String(directory.fd)}`)
   }
-}
 
-/** How often, 20 ms apart, an empty cgroup may be EBUSY: the last process may have come and gone. */
-const MOST_REFUSALS = 50
-
-function checkRemove(options: RemoveOptions): RemoveOptions {
-  const { kill, signal } = checkOptions<RemoveOptions>(options, 'remove', ['kill', 'signal'])
-  if (kill !== undefined) boolean(kill, 'remove: kill')
-  checkWait({ signal }, 'remove')
-  return options
-}
-
-/** Whether there is something to wait for. */
-async function isInUse(path: string): Promise<boolean> {
-  try {
-    return (await readEvents(path)).populated || (await subtree(path)).length > 1
-  } catch (error) {
-    if (isGone(error)) return false
-    throw error
+  /** Its path, where that still leads to it: what is done by name, as rmdir(2) is, can't go through a descriptor. */
+  async #here(at: string): Promise<string> {
+    const [own, there] = await Promise.all([fs.stat(at), fs.stat(this.path).catch(() => undefined)])
+    if (own.ino === there?.ino && own.dev === there.dev) return this.path
+    await assertNoMount(this.path)
+    throw failure('ENOENT', 'stat', this.path, 'this cgroup has been removed')
   }
-}
 
-/** The directory of a parent, which may be given by its path. */
-export async function directoryOf(cgroup: unknown, argument: string): Promise<string> {
-  if (cgroup instanceof Cgroup) return cgroup.path
-  const opened = await openCgroup(cgroup, argument)
-  opened.close()
-  return opened.path
-}
-
-/** Opens a directory that must be one of cgroup2. */
-export async function openCgroup(path: unknown, argument = 'path'): Promise<Cgroup> {
-  if (typeof path !== 'string' || !isAbsolute(path) || path.includes('\0')) {
-    throw invalid(argument, `expected the absolute path of a cgroup, got ${show(path)}`)
-  }
-  try {
-    const real = await fs.realpath(path)
-    if (!(await isCgroup2(real))) {
-      const hint = 'not a directory of the v2 hierarchy (cgroups.mount() says where that is)'
-      throw new KernelError({ errno: errnoNumber('EBADF') ?? 0, syscall: 'statfs', path: real, hint })
-    }
-    return new Cgroup(real, new Fd(await openFd(real, openFlags), `cgroup ${real}`), false)
-  } catch (error) {
-    throw kernelError(error, {}, { ENOENT: 'there is no such cgroup' })
-  }
-}
-
-async function ignoreGone(action: Promise<void>): Promise<void> {
-  try {
-    await action
-  } catch (error) {
-    if (!isGone(error)) throw error
+  /** @internal The path to make others in. */
+  async directory(): Promise<string> {
+    return this.#at((at) => this.#here(at))
   }
 }

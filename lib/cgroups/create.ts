@@ -1,18 +1,14 @@
-import { open as openCallback, promises as fs } from 'node:fs'
-import { promisify } from 'node:util'
+import { promises as fs } from 'node:fs'
 import { invalid, show } from '../errors.ts'
-import { Fd } from '../fd.ts'
-import { Cgroup, directoryOf } from './cgroup.ts'
+import { Cgroup } from './cgroup.ts'
+import { directoryOf, openDirectory } from './open.ts'
 import { checkFile, checkName, kernelError, writeFile } from './files.ts'
 import { controllerOf } from './interface.ts'
 import { enable } from './controllers.ts'
 import { defaultParent } from './delegation.ts'
 import { ownPrefix, parseOwner } from './owner.ts'
-import { openFlags } from './spawn.ts'
 import { sweep } from './sweep.ts'
 import { type CgroupFiles, writesOf } from './values.ts'
-
-const openFd = promisify(openCallback)
 
 export interface CreateOptions {
   /** Where the directory goes. Default: the caller's own cgroup, or the nearest above it where permissions and rules allow. */
@@ -85,7 +81,7 @@ async function make(
   }
   try {
     for (const [file, value] of writes) await writeFile(path, file, value)
-    return new Cgroup(path, new Fd(await openFd(path, openFlags), `cgroup ${path}`), owned)
+    return new Cgroup(path, await openDirectory(path), owned)
   } catch (error) {
     await fs.rmdir(path).catch(() => undefined)
     throw kernelError(error)

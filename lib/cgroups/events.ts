@@ -3,7 +3,8 @@ import { watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { checkSignal } from '../changes.ts'
 import { options as checkOptions } from '../steps/arguments.ts'
-import { codeOf, readFile } from './files.ts'
+import { realPath } from './facts.ts'
+import { codeOf, readFile, writeFile } from './files.ts'
 
 export interface CgroupEvents {
   /** Whether the cgroup, or one below it, has a live process. */
@@ -63,6 +64,11 @@ export async function untilEvents(
   }
 }
 
+export async function setFrozen(path: string, frozen: boolean, options: WaitOptions): Promise<void> {
+  await writeFile(path, 'cgroup.freeze', frozen ? '1' : '0')
+  await untilEvents(path, (events) => events.frozen === frozen, options)
+}
+
 async function holds(path: string, wanted: (events: CgroupEvents) => boolean): Promise<boolean> {
   try {
     return wanted(await readEvents(path))
@@ -88,8 +94,9 @@ export function subscribe(path: string, file: string, notify: () => void): () =>
   try {
     subscribeTo(`${path}/${file}`, notify)
     // The last change is not told if it came within 10 ms of another one, and the cgroup is removed at once: that removal is.
-    const name = basename(path)
-    subscribeTo(dirname(path), (_, changed) => {
+    const real = realPath(path)
+    const name = basename(real)
+    subscribeTo(dirname(real), (_, changed) => {
       if (changed === name || changed === null) notify()
     })
     return unsubscribe

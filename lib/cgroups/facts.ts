@@ -1,12 +1,31 @@
 // What the explanation of an error looks at. Nothing here throws: what can't be read is undefined, or none.
-import { promises as fs } from 'node:fs'
+import { promises as fs, readlinkSync } from 'node:fs'
 import { dirname } from 'node:path'
+
+/** Where a path through a descriptor of ours leads: for messages, and for what lies above it. */
+export function realPath(path: string): string {
+  const [, link, rest] = /^(\/proc\/self\/fd\/\d+)(.*)$/s.exec(path) ?? []
+  if (link === undefined || rest === undefined) return path
+  try {
+    return readlinkSync(link).replace(/ \(deleted\)$/, '') + rest
+  } catch {
+    return path
+  }
+}
 
 /** The text of an interface file, trimmed. */
 export async function peek(path: string, file: string): Promise<string | undefined> {
   return fs.readFile(`${path}/${file}`, 'utf8').then(
     (text) => text.trim(),
     () => undefined,
+  )
+}
+
+/** Whether the cgroup is no more; its directory may still be open. */
+export async function isRemoved(path: string): Promise<boolean> {
+  return fs.stat(`${path}/cgroup.controllers`).then(
+    () => false,
+    (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT',
   )
 }
 

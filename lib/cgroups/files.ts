@@ -1,6 +1,7 @@
 // Interface files of a cgroup: names, values, and what their errors mean.
 import { constants, promises as fs } from 'node:fs'
 import { errnoName, errnoNumber, invalid, KernelError, type KernelErrorDetails, show } from '../errors.ts'
+import { realPath } from './facts.ts'
 import { type Hints, readHint, writeHint } from './hints.ts'
 
 /** What statfs says of a cgroup2 mount. */
@@ -34,12 +35,13 @@ export function kernelError(
   if (error instanceof KernelError || !isSystemError(error)) return error
   const errno = Math.abs(error.errno)
   const code = errnoName(errno)
+  const path = details.path ?? error.path
   return new KernelError({
     errno,
     syscall: error.syscall ?? 'open',
-    path: error.path,
     cause: error,
     ...details,
+    path: path === undefined ? undefined : realPath(path),
     hint: details.hint ?? hints[code] ?? usual[code],
   })
 }
@@ -76,7 +78,10 @@ export async function readFile(path: string, file: string): Promise<string> {
   try {
     return await fs.readFile(`${path}/${file}`, 'utf8')
   } catch (error) {
-    throw kernelError(error, { path: `${path}/${file}`, hint: await readHint(path, file, codeOf(error)) })
+    throw kernelError(error, {
+      path: `${path}/${file}`,
+      hint: await readHint(path, file, codeOf(error)),
+    })
   }
 }
 

@@ -3,12 +3,14 @@ import { promises as fs } from 'node:fs'
 import { release } from 'node:os'
 import { dirname, join } from 'node:path'
 import { show } from '../errors.ts'
-import { children, domainOf, mayWrite, members, peek, typeOf } from './facts.ts'
+import { children, domainOf, mayWrite, members, peek, realPath, typeOf } from './facts.ts'
 import { controllerOf, formatOf } from './interface.ts'
 
 export type Hints = Readonly<Record<string, string | undefined>>
 
 const removed = 'this cgroup has been removed'
+const OUTSIDE =
+  "cgroup2 is mounted with nsdelegate: nothing moves into or out of what the caller's cgroup namespace shows"
 const delegate = 'an ordinary user needs a subtree that was delegated to him'
 
 export async function readHint(
@@ -31,12 +33,13 @@ export async function readHint(
 }
 
 export async function writeHint(
-  path: string,
+  at: string,
   file: string,
   value: string,
   code: string | undefined,
 ): Promise<string | undefined> {
-  if (code === 'ENOENT') return missing(path, file)
+  if (code === 'ENOENT') return missing(at, file)
+  const path = realPath(at)
   if (code === 'ENODEV') {
     return /^(io|rdma)\./.test(file)
       ? `there is no such device (a partition is none), or ${removed}`
@@ -165,7 +168,7 @@ function isOlder(kernel: string): boolean {
 async function missing(path: string, file: string): Promise<string> {
   const siblings = await fs.readdir(path).catch(() => [] as string[])
   if (siblings.length === 0) return removed
-  if (siblings.includes(file)) return outsideHint
+  if (/^cgroup\.(procs|threads)$/.test(file) && siblings.includes(file)) return OUTSIDE
   if (!siblings.includes('cgroup.type')) return 'the root of the hierarchy has no such file'
   const since = formatOf(file)?.since
   if (since !== undefined && isOlder(since)) return `it needs Linux ${since}, this is ${release()}`
@@ -176,6 +179,3 @@ async function missing(path: string, file: string): Promise<string> {
   }
   return `there are ${same.join(', ')}`
 }
-
-const outsideHint =
-  'cgroup2 is mounted with nsdelegate: nothing moves into or out of what the caller’s cgroup namespace shows'

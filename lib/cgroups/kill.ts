@@ -1,9 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { errnoNumber, KernelError } from '../errors.ts'
 import { readEvents } from './events.ts'
-import { typeOf } from './facts.ts'
+import { isRemoved, typeOf } from './facts.ts'
 import { codeOf, kernelError, readWords, writeFile } from './files.ts'
 import { subtree } from './tree.ts'
+
+export async function kill(path: string): Promise<void> {
+  try {
+    await writeFile(path, 'cgroup.kill', '1')
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT' || (await isRemoved(path))) throw error
+    await killEach(path)
+  }
+}
 
 /** What `cgroup.kill` does, for kernels before 5.14: resolves when all are gone. */
 export async function killEach(path: string): Promise<void> {

@@ -2,6 +2,9 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type FdLike, fdNumber } from '../fd.ts'
+import { isRemoved } from './facts.ts'
+import { codeOf } from './files.ts'
+import { getFile } from './values.ts'
 
 /** `oom_kill` of the cgroup that the memory of a process in `path` is charged to: itself, or the nearest above it. */
 function countKills(path: string): number | undefined {
@@ -24,4 +27,13 @@ export function countOomKills(cgroup: FdLike): () => boolean {
   const path = readlinkSync(`/proc/self/fd/${String(fdNumber(cgroup, 'cgroup'))}`)
   const before = countKills(path)
   return () => before !== undefined && (countKills(path) ?? 0) > before
+}
+
+export async function oomKills(path: string): Promise<number | undefined> {
+  try {
+    return (await getFile(path, 'memory.events')).oom_kill
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' && !(await isRemoved(path))) return undefined
+    throw error
+  }
 }

@@ -1,6 +1,7 @@
 import { type Dirent, promises as fs } from 'node:fs'
 import { boolean, options as checkOptions } from '../steps/arguments.ts'
-import { type Cgroup, directoryOf, openCgroup } from './cgroup.ts'
+import type { Cgroup } from './cgroup.ts'
+import { directoryOf, openCgroup } from './open.ts'
 import { isGone, readEvents } from './events.ts'
 import { kernelError } from './files.ts'
 import { pathOf } from './hierarchy.ts'

@@ -1,7 +1,7 @@
 // Threaded cgroups: the threads of a process spread over a subtree, whose top is a 'domain threaded'.
 import { dirname } from 'node:path'
 import { threadable } from './controllers.ts'
-import { children, domainOf, isPopulated, peek, populated, typeOf } from './facts.ts'
+import { children, domainOf, isPopulated, peek, populated, realPath, typeOf } from './facts.ts'
 import { codeOf, kernelError, writeFile } from './files.ts'
 
 export async function makeThreaded(path: string): Promise<void> {
@@ -11,7 +11,7 @@ export async function makeThreaded(path: string): Promise<void> {
     if (codeOf(error) !== 'EOPNOTSUPP') throw error
     throw kernelError((error as Error).cause, {
       path: `${path}/cgroup.type`,
-      hint: await whyNotThreaded(path),
+      hint: await whyNotThreaded(realPath(path)),
     })
   }
 }

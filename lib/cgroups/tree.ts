@@ -45,7 +45,8 @@ async function removeOne(directory: string): Promise<boolean> {
   return true
 }
 
-async function assertNoMount(path: string): Promise<void> {
+/** Throws where the kernel would not let a directory go for a mount on it, or below it. */
+export async function assertNoMount(path: string): Promise<void> {
   const mounts = (await readMountinfo()).map(({ mountPoint }) => mountPoint)
   const at = mounts.find((mountPoint) => mountPoint === path || mountPoint.startsWith(`${path}/`))
   if (at === undefined) return

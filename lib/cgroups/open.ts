@@ -1,0 +1,42 @@
+// A cgroup by its path.
+import { open as openCallback, promises as fs } from 'node:fs'
+import { isAbsolute } from 'node:path'
+import { promisify } from 'node:util'
+import { invalid, show } from '../errors.ts'
+import { Fd } from '../fd.ts'
+import { Cgroup } from './cgroup.ts'
+import { failure, isCgroup2, kernelError } from './files.ts'
+import { openFlags } from './spawn.ts'
+
+// Not a FileHandle: Fd owns the number.
+const openFd = promisify(openCallback)
+
+/** The descriptor that a `Cgroup` has. */
+export async function openDirectory(path: string): Promise<Fd> {
+  return new Fd(await openFd(path, openFlags), `cgroup ${path}`)
+}
+
+/** The directory of a parent, which may be given by its path. */
+export async function directoryOf(cgroup: unknown, argument: string): Promise<string> {
+  if (cgroup instanceof Cgroup) return cgroup.directory()
+  const opened = await openCgroup(cgroup, argument)
+  opened.close()
+  return opened.path
+}
+
+/** Opens a directory that must be one of cgroup2. */
+export async function openCgroup(path: unknown, argument = 'path'): Promise<Cgroup> {
+  if (typeof path !== 'string' || !isAbsolute(path) || path.includes('\0')) {
+    throw invalid(argument, `expected the absolute path of a cgroup, got ${show(path)}`)
+  }
+  try {
+    const real = await fs.realpath(path)
+    if (!(await isCgroup2(real))) {
+      const hint = 'not a directory of the v2 hierarchy (cgroups.mount() says where that is)'
+      throw failure('EBADF', 'statfs', real, hint)
+    }
+    return new Cgroup(real, await openDirectory(real), false)
+  } catch (error) {
+    throw kernelError(error, {}, { ENOENT: 'there is no such cgroup' })
+  }
+}
