@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { cgroups, run } from 'fancyproc'
 import { chdir, setgroups, setresgid, setresuid } from 'fancyproc/steps'
+import { native } from '../lib/native.ts'
 import { directories, make, root, scratch, thrown, useScratch } from './support/cgroups.ts'
 import { root as checkout, script } from './support/fork.ts'
 import { on } from './support/machine.ts'
@@ -127,6 +128,15 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a subtree of an ordinary user',
     expect(join(root, /^0::(.*)$/m.exec(born)?.[1] ?? '')).toBe(path)
     expect(code).toBe('EACCES')
     expect(directories(scope)).toEqual([])
+  })
+
+  test.each(['user.delegate', 'trusted.delegate'])('has the top that systemd marks with %s', async (name) => {
+    const text = 'console.log(JSON.stringify(await cgroups.delegated()))'
+    expect(await native().setxattr(slice, name, true, Buffer.from('1'), 0)).toBe(0)
+    // What is trusted is for root.
+    expect(await asUser(scope, text)).toBe(name === 'user.delegate' ? slice : manager)
+    expect(await native().setxattr(slice, name, true, Buffer.from('0'), 0)).toBe(0)
+    expect(await asUser(scope, text)).toBe(manager)
   })
 
   test('is pointed out to who is not in it', async () => {

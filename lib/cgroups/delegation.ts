@@ -2,6 +2,7 @@
 import { promises as fs } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { KernelError } from '../errors.ts'
+import { native } from '../native.ts'
 import { id } from '../steps/arguments.ts'
 import { assertHas, planChanges } from './controllers.ts'
 import { children, mayWrite } from './facts.ts'
@@ -54,13 +55,27 @@ async function isOurs(path: string): Promise<boolean> {
   return (await mayWrite(path)) && mayWrite(`${path}/cgroup.procs`)
 }
 
+/** Whether systemd says that what is below is not its own business; the second is of versions before 251, and for root's eyes. */
+async function isMarked(path: string): Promise<boolean> {
+  for (const name of ['user.delegate', 'trusted.delegate']) {
+    const value = await native().getxattr(path, name, true)
+    if (typeof value !== 'number' && Buffer.from(value).toString() === '1') return true
+  }
+  return false
+}
+
 /**
- * The top of the subtree that the caller may use: the highest cgroup, from his own upwards, in which he may make others and
- * move processes. Undefined: none was delegated to him, or he does not run in it.
+ * The top of the subtree that was delegated to the caller, who can make cgroups in it and move processes within it: the
+ * nearest, from his own cgroup upwards, that systemd has marked so (`Delegate=yes`), else the highest that he may write to.
+ * Undefined: there is none, or he does not run in it.
  */
 export async function delegated(): Promise<string | undefined> {
   let top: string | undefined
-  for (const path of await upwards(await pathOf())) if (await isOurs(path)) top = path
+  for (const path of await upwards(await pathOf())) {
+    if (!(await isOurs(path))) continue
+    if (await isMarked(path)) return path
+    top = path
+  }
   return top
 }
 
