@@ -17,6 +17,7 @@ const programs: Readonly<Record<string, string[]>> = {
   true: ['-static', '-nostdlib', 'true.c'],
   pause: ['-static', '-nostdlib', 'pause.c'],
   stamp: ['-static', 'stamp.c'],
+  crowd: ['-static', 'crowd.c'],
   limit: ['-pthread', 'limit.c', '../../native/clone3.S'],
 }
 
@@ -34,6 +35,9 @@ export function compile(): void {
     execFileSync('cc', ['-O2', '-o', join(built, name), ...options], { cwd: sources, stdio: 'inherit' })
   }
 }
+
+/** Where one of them is. */
+export const program = (name: keyof typeof programs): string => join(built, name)
 
 export const namespaces: Namespace[] = ['mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup']
 

@@ -2,6 +2,7 @@ import type { Section } from '../measure.ts'
 import { kinds } from './kinds.ts'
 import { launch } from './launch.ts'
 import { memory } from './memory.ts'
+import { namespacesSection } from './namespaces.ts'
 import { size } from './size.ts'
 import { standing } from './standing.ts'
 import { streams } from './streams.ts'
@@ -15,5 +16,6 @@ export const sections: Readonly<Record<string, Section>> = {
   standing,
   kinds,
   streams,
+  namespaces: namespacesSection,
   size,
 }

@@ -12,6 +12,9 @@ export interface PoolOptions<K extends HeldNamespace> {
   steps?: readonly Steps[] | undefined
 }
 
+/** How long after one was taken another is made, in milliseconds. */
+const REFILL = 5
+
 /** Keeps namespaces ready: a network namespace takes milliseconds to make, and joining one does not. */
 export class NamespacePool<K extends HeldNamespace = HeldNamespace> {
   readonly #kinds: readonly K[]
@@ -20,6 +23,7 @@ export class NamespacePool<K extends HeldNamespace = HeldNamespace> {
   readonly #ready: CreatedNamespaces<K>[] = []
   readonly #making = new Set<Promise<void>>()
   #closed = false
+  #later: NodeJS.Timeout | undefined
 
   constructor(options: PoolOptions<K>) {
     const known = ['kinds', 'size', 'steps'] as const
@@ -41,7 +45,11 @@ export class NamespacePool<K extends HeldNamespace = HeldNamespace> {
   async take(): Promise<CreatedNamespaces<K>> {
     if (this.#closed) throw invalid('take', 'the pool is closed')
     const ready = this.#ready.shift()
-    this.#fill()
+    // Not at once: it would be in the way of what this one is taken for.
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined
+      this.#fill()
+    }, REFILL)
     return ready ?? create(this.#kinds, this.#steps)
   }
 
@@ -65,6 +73,7 @@ export class NamespacePool<K extends HeldNamespace = HeldNamespace> {
   /** Closes all that nobody has taken; resolves when none is on its way any more. */
   async close(): Promise<void> {
     this.#closed = true
+    clearTimeout(this.#later)
     for (const created of this.#ready.splice(0)) created[Symbol.dispose]()
     await Promise.all(this.#making)
   }
