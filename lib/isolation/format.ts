@@ -44,6 +44,14 @@ function map(ranges: readonly IdRange[]): string {
   return ranges.map(({ inside, outside, count }) => [inside, outside, count].join(' ')).join(', ') || 'none'
 }
 
+/** 'major:minor', as mountinfo has it. */
+function deviceName(device: number): string {
+  const number = BigInt(device)
+  const major = ((number >> 8n) & 0xfffn) | ((number >> 32n) & 0xffff_f000n)
+  const minor = (number & 0xffn) | ((number >> 12n) & 0xffff_ff00n)
+  return `${String(major)}:${String(minor)}`
+}
+
 /** The rows of its table. */
 export function rows(one: Isolation): IsolationRow[] {
   const { mounts, capabilities } = one
@@ -61,7 +69,7 @@ export function rows(one: Isolation): IsolationRow[] {
     row('bounding', set('bounding'), hex),
     row('seccomp', one.seccomp, ({ mode, filters }) => (filters ? `${mode} ${String(filters)}` : mode)),
     row('no_new_privs', one.noNewPrivs, (set) => (set ? 'yes' : 'no')),
-    row('root', one.root, ({ path, inode }) => `${path} ${String(inode)}`),
+    row('root', one.root, ({ path, device, inode }) => `${path} ${deviceName(device)} ${String(inode)}`),
     row('uid_map', one.uidMap, map),
     row('gid_map', one.gidMap, map),
     { name: 'own mounts', value: own, from: '', differs: own !== '0' },
@@ -81,6 +89,17 @@ export function format(one: Isolation): string {
       .join('  ')
       .trimEnd(),
   )
-  const dropped = one.droppedCapabilities.map((name) => `-${name}`)
-  return [...text, ...(dropped.length > 0 ? ['', dropped.join(' ')] : [])].join('\n')
+  const dropped = wrap(one.droppedCapabilities.map((name) => `-${name}`))
+  return [...text, ...(dropped.length > 0 ? ['', ...dropped] : [])].join('\n')
+}
+
+function wrap(words: readonly string[], width = 78): string[] {
+  const lines: string[] = []
+  for (const word of words) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
 }
