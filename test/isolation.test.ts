@@ -86,7 +86,7 @@ on(rights).test('a root of its own, and mounts that nobody else sees', async () 
     mount({ source: 'fine', target: root, type: 'tmpfs' }),
     ['usr', 'lib', 'lib64', 'bin'].map((name) => [
       mkdir(`${root}/${name}`),
-      bind(`/${name}`, `${root}/${name}`),
+      bind(`/${name}`, `${root}/${name}`, { recursive: true }),
     ]),
     chroot(root),
   )
