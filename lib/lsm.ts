@@ -1,9 +1,9 @@
 import { requireAppArmor } from './apparmor.ts'
-import { requireSelinux } from './selinux.ts'
-import type { LsmStep } from './steps/lsm.ts'
+import { requireSelinux } from './selinux/enabled.ts'
+import type { Step } from './step.ts'
 
-/** Throws where the step's security module is off: a label that nobody reads must not be taken for one. */
-export function requireModule({ module, operation, path }: LsmStep): void {
+/** Throws where the security module is off that the step needs: a label that nobody reads must not be taken for one. */
+export function requireModule({ module, operation, path }: Step): void {
   if (module === 'selinux') requireSelinux(operation, path)
-  else requireAppArmor(operation, path)
+  if (module === 'apparmor') requireAppArmor(operation, path)
 }

@@ -15,7 +15,6 @@ import { discard, type Prepared, prepare } from './stdio.ts'
 import { format, type Step } from './step.ts'
 import { SendFdStep } from './steps/fd.ts'
 import { MapStep } from './steps/identity.ts'
-import { LsmStep } from './steps/lsm.ts'
 import { validateOrder } from './steps/order.ts'
 
 const debug = debuglog('fancyproc')
@@ -48,7 +47,7 @@ function isInit(options: Checked): boolean {
 /** Throws for lists that cannot work. */
 export function checkSteps(options: Pick<Checked, 'steps' | 'flags'>): void {
   validateOrder(options.steps)
-  for (const step of options.steps) if (step instanceof LsmStep) requireModule(step)
+  for (const step of options.steps) requireModule(step)
   const clone = options.steps.findIndex((step) => step.operation === 'clone')
   if (clone >= 0 && options.flags & CLONE_NEWPID) {
     throw invalid(

@@ -22,6 +22,8 @@ export const procfs = new Procfs()
 /** What an argument of the native side can be; native/operations.def says which is which. */
 export type Argument = number | bigint | string | Uint8Array | Uint32Array | FdLike | Procfs | Step | null
 
+export type SecurityModule = 'selinux' | 'apparmor'
+
 export interface StepDetails {
   /** The calls that it makes, in order. */
   calls: () => readonly Call[]
@@ -30,6 +32,8 @@ export interface StepDetails {
   dest?: string | undefined
   /** Errnos that count as success. */
   ignore?: readonly string[] | undefined
+  /** The security module without which it would mean nothing: spawn() asks before anything has happened. */
+  module?: SecurityModule | undefined
   /** Advice for an errno that misleads. */
   hints?: Readonly<Record<string, string>> | undefined
 }
@@ -43,6 +47,7 @@ export class Step {
   readonly dest: string | undefined
   readonly ignored: readonly number[]
   readonly hints: Readonly<Record<string, string>>
+  readonly module: SecurityModule | undefined
   readonly #calls: () => readonly Call[]
 
   constructor(operation: string, args: readonly Argument[], details: StepDetails) {
@@ -52,6 +57,7 @@ export class Step {
     this.dest = details.dest
     this.ignored = ignoredErrnos(operation, details.ignore ?? [])
     this.hints = details.hints ?? {}
+    this.module = details.module
     this.#calls = details.calls
     Object.freeze(this)
   }

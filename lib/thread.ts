@@ -17,11 +17,10 @@ import { native } from './native.ts'
 import { encode } from './plan.ts'
 import type { FdStep, Step } from './step.ts'
 import * as steps from './steps/index.ts'
-import { LsmStep } from './steps/lsm.ts'
 
 /** Runs one step on the calling thread: its result. */
 function now(step: Step): number {
-  if (step instanceof LsmStep) requireModule(step)
+  requireModule(step)
   const [result, at] = native().call(encode({ steps: [step] }).bytes)
   if (result >= 0) return result
   const failed = step.calls[at]
@@ -201,7 +200,7 @@ export const setcon = doing(steps.setcon)
 
 /**
  * Sets the AppArmor profile for this thread's next execve: that of `node:child_process`, as for `setexeccon`.
- * See `aaChangeOnexec` of fancyproc/steps.
+ * It cannot be cleared, but 'unconfined' is what an unconfined thread would have without it. See `aaChangeOnexec` of fancyproc/steps.
  */
 export const aaChangeOnexec = doing(steps.aaChangeOnexec)
 

@@ -77,7 +77,7 @@ loader.test('a thread: the next execve of child_process', async () => {
     const child = () => spawnSync('cat', ['/proc/self/attr/apparmor/current'], { encoding: 'utf8' }).stdout.trim()
     aaChangeOnexec('${name}')
     console.log(child())
-    aaChangeProfile('unconfined')
+    aaChangeOnexec('unconfined')
     console.log(child())
     aaChangeProfile('${name}')
     console.log(JSON.stringify(apparmor.getcon()), JSON.stringify(apparmor.gettaskcon(process.pid)), child())`)

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
+import { Context } from '../lib/selinux/context.ts'
 import * as steps from '../lib/steps/index.ts'
 import { validateOrder } from '../lib/steps/order.ts'
 import { on } from './support/machine.ts'
@@ -79,6 +80,17 @@ describe('format', () => {
   test('is what console.log shows', () => {
     expect(inspect(steps.sethostname('c1'))).toBe('sethostname("c1", 2)')
     expect(String(steps.clone(['pid', 'net']))).toContain('|CLONE_NEWPID|CLONE_NEWNET, exit_signal=0')
+  })
+
+  test('has the contexts of a mount in quotes, behind its other options', () => {
+    const target = '/mnt'
+    const context = new Context({ user: 'a', role: 'b', type: 'c', level: 's0:c1,c2' })
+    const data = (options: object): unknown => steps.mount({ target, ...options }).args[4]
+    expect(data({ context, data: 'size=1m' })).toBe('size=1m,context="a:b:c:s0:c1,c2"')
+    expect(data({ rootcontext: 'r:r:r', fscontext: 'f:f:f', defcontext: context })).toBe(
+      'fscontext="f:f:f",rootcontext="r:r:r",defcontext="a:b:c:s0:c1,c2"',
+    )
+    expect(data({ flags: ['MS_REMOUNT', 'MS_BIND'], context: 'a:b:c' })).toBe('context="a:b:c"')
   })
 
   test('cuts long data, as strace does', () => {

@@ -8,6 +8,7 @@ import {
   chdir,
   clone,
   dup,
+  mount,
   open,
   setcon,
   setexeccon,
@@ -161,7 +162,7 @@ describe('what is wrong by itself throws at once, and names the argument', () =>
 
   on({ lsm: ['none', 'apparmor'] }).test('labels where SELinux is off', () => {
     refuses(labels, 'SELinux is off')
-    refuses([setexeccon(null)], 'SELinux is off')
+    refuses([setexeccon(null), mount({ target: '/', type: 'tmpfs', context: label })], 'SELinux is off')
   })
 
   on({ lsm: ['none', 'selinux'] }).test('profiles where AppArmor is off', () => {

@@ -302,6 +302,38 @@ describe('bad input', () => {
     ['setgroups', [new Array(65537).fill(0)], RangeError, 'setgroups: list: more than 65536 groups'],
     ['mapUser', [{ uid: '0' }], TypeError, 'mapUser: uid: expected a number'],
 
+    ['mount', [{ target: '/', rootcontext: 5 }], TypeError, 'mount: rootcontext: expected a string, got 5'],
+    [
+      'mount',
+      [{ target: '/', context: 'a:b:c:s0"' }],
+      TypeError,
+      'mount: context: no context: "a:b:c:s0\\""',
+    ],
+    [
+      'mount',
+      [{ target: '/', context: 'a:b:c', defcontext: 'a:b:c' }],
+      TypeError,
+      'mount: defcontext: not together',
+    ],
+    [
+      'mount',
+      [{ source: '/', target: '/', flags: 'MS_BIND', context: 'a:b:c' }],
+      TypeError,
+      'mount: context: with these flags',
+    ],
+    [
+      'mount',
+      [{ target: '/', flags: 'MS_PRIVATE', fscontext: 'a:b:c' }],
+      TypeError,
+      'mount: fscontext: with these flags',
+    ],
+    [
+      'mount',
+      [{ target: '/', context: 'x'.repeat(4085), data: 'a=b' }],
+      RangeError,
+      'mount: data: 4099 bytes',
+    ],
+
     // Names
     ['sethostname', ['x'.repeat(65)], RangeError, 'sethostname: name: 65 bytes, the kernel takes 64'],
     ['sethostname', ['ä'.repeat(33)], RangeError, 'sethostname: name: 66 bytes'],

@@ -1,6 +1,6 @@
 // lsm_set_self_attr(2), which sets what a security module keeps of the calling thread.
 import { release } from 'node:os'
-import { Step, type StepDetails } from '../step.ts'
+import { type SecurityModule, Step, type StepDetails } from '../step.ts'
 import { call, quote } from './strace.ts'
 
 /** What a page holds behind the header of struct lsm_ctx. */
@@ -12,14 +12,8 @@ function hasSystemCall(): boolean {
   return major > 6 || (major === 6 && minor >= 8)
 }
 
-export type Module = 'selinux' | 'apparmor'
-
-/** A step that needs its security module to be on: spawn() asks before anything has happened. */
+/** A step that sets a label. */
 export class LsmStep extends Step {
-  get module(): Module {
-    return this.operation.startsWith('aa_') ? 'apparmor' : 'selinux'
-  }
-
   /** The context or profile; empty when it undoes an earlier step. */
   get label(): string {
     return this.path ?? ''
@@ -34,7 +28,7 @@ export class LsmStep extends Step {
 }
 
 interface Attribute {
-  module: Module
+  module: SecurityModule
   attribute: 'current' | 'exec' | 'fscreate' | 'keycreate' | 'sockcreate'
   /** Without one, an empty value. */
   label: string
@@ -50,6 +44,7 @@ export function setAttribute(
 ) {
   return new LsmStep(operation, [value], {
     path: label === '' ? undefined : label,
+    module,
     hints,
     calls: () => {
       if (hasSystemCall()) {

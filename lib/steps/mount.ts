@@ -2,7 +2,8 @@
 import { invalid, outOfRange, show } from '../errors.ts'
 import { type Flags, FlagTable } from '../flags.ts'
 import { Step } from '../step.ts'
-import { boolean, type Errnos, optionalText, options as checkOptions, path } from './arguments.ts'
+import { boolean, type Errnos, optionalText, options as checkOptions, path, text } from './arguments.ts'
+import { contextHints, contextOptions, contexts, type MountContexts } from './context.ts'
 import { call, quote } from './strace.ts'
 
 const mountBits = {
@@ -44,7 +45,7 @@ const PROPAGATION = mountBits.MS_UNBINDABLE | mountBits.MS_PRIVATE | mountBits.M
 /** mount(2) copies a page, and cuts what is longer. */
 const DATA_MOST = 4095
 
-export interface MountOptions {
+export interface MountOptions extends MountContexts {
   /** What is mounted: a device, a directory, or a name that only mountinfo shows. */
   source?: string
   target: string
@@ -95,8 +96,9 @@ function mountHints(type: string | null, flags: number): Record<string, string> 
  * `int mount(const char *source, const char *target, const char *type, unsigned long flags, const void
  * *data)`: mounts a filesystem; with MS_BIND a directory or file, see `bind`; with MS_REMOUNT changes one,
  * see `remount`; with MS_PRIVATE and its like how it shares events, see `makePrivate`; with MS_MOVE moves it.
- * An attribute together with MS_BIND, which the kernel would ignore, is an error: remount afterwards. Since
- * Linux 2.4.
+ * An attribute together with MS_BIND, which the kernel would ignore, is an error: remount afterwards. The
+ * SELinux options `context`, `fscontext`, `rootcontext` and `defcontext` are added to the data, in quotes;
+ * where SELinux is off they make spawn() fail before anything has happened. Since Linux 2.4.
  *
  * Acts on: the child's mount namespace; in `fancyproc/thread` the thread's. Needs CAP_SYS_ADMIN in the user
  * namespace that owns it; in one that is not the first, only filesystems marked for that (proc, sysfs, tmpfs,
@@ -104,6 +106,7 @@ function mountHints(type: string | null, flags: number): Record<string, string> 
  *
  * | errno  | when |
  * |--------|------|
+ * | EACCES | policy forbids such a context, or this filesystem has none in a user namespace |
  * | EBUSY  | remounted read-only with files open for writing |
  * | EINVAL | bad options; no mount point; bind of locked submounts |
  * | ENODEV | no such filesystem in this kernel |
@@ -113,13 +116,19 @@ function mountHints(type: string | null, flags: number): Record<string, string> 
  * See `man 2 mount`.
  */
 export function mount(options: MountOptions): Step {
-  const known = ['source', 'target', 'type', 'flags', 'data', 'ignore'] as const
+  const known = ['source', 'target', 'type', 'flags', 'data', 'ignore', ...contexts] as const
   const given = checkOptions<MountOptions>(options, 'mount', known)
   const source = optionalText(given.source, 'mount: source', { most: DATA_MOST })
   const target = path(given.target, 'mount: target')
   const type = optionalText(given.type, 'mount: type', { most: DATA_MOST })
   const flags = mountFlags.value(given.flags ?? 0, 'mount: flags')
-  const data = optionalText(given.data, 'mount: data', { empty: true, most: DATA_MOST })
+  const onlyMoves = (flags & (mountBits.MS_BIND | mountBits.MS_MOVE | PROPAGATION)) !== 0
+  const labels = contextOptions(given, (flags & mountBits.MS_REMOUNT) !== 0 || !onlyMoves)
+  const own = optionalText(given.data, 'mount: data', { empty: true, most: DATA_MOST })
+  const data =
+    labels.length === 0
+      ? own
+      : text([...(own ? [own] : []), ...labels].join(','), 'mount: data', { most: DATA_MOST })
   if (flags & mountBits.MS_BIND && !(flags & mountBits.MS_REMOUNT)) {
     if (source === null) throw invalid('mount: source', 'MS_BIND needs one')
     const { text, rest } = mountFlags.split(BigInt(flags) & ~BigInt(BIND_TAKES))
@@ -138,7 +147,8 @@ export function mount(options: MountOptions): Step {
     path: source ?? target,
     dest: source === null ? undefined : target,
     ignore: given.ignore,
-    hints: mountHints(type, flags),
+    module: labels.length > 0 ? 'selinux' : undefined,
+    hints: { ...mountHints(type, flags), ...(labels.length > 0 && contextHints) },
   })
 }
 

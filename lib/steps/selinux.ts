@@ -1,6 +1,7 @@
 // SELinux contexts: of the process that is to be, and of what it makes.
+import type { ContextLike } from '../selinux/context.ts'
 import type { Step } from '../step.ts'
-import { text } from './arguments.ts'
+import { contextText } from './context.ts'
 import { ATTRIBUTE_MOST, setAttribute } from './lsm.ts'
 
 const attributes = {
@@ -11,8 +12,8 @@ const attributes = {
   setcon: 'current',
 } as const
 
-function set(name: keyof typeof attributes, context: string | null, permission: string): Step {
-  const label = context === null ? '' : text(context, `${name}: context`, { most: ATTRIBUTE_MOST })
+function set(name: keyof typeof attributes, context: ContextLike | null, permission: string): Step {
+  const label = context === null ? '' : contextText(context, `${name}: context`, ATTRIBUTE_MOST)
   return setAttribute(name, {
     module: 'selinux',
     attribute: attributes[name],
@@ -47,7 +48,7 @@ function set(name: keyof typeof attributes, context: string | null, permission: 
  *
  * See `man 3 setexeccon`, `man 2 lsm_set_self_attr`.
  */
-export function setexeccon(context: string | null): Step {
+export function setexeccon(context: ContextLike | null): Step {
   return set('setexeccon', context, 'process:setexec')
 }
 
@@ -68,7 +69,7 @@ export function setexeccon(context: string | null): Step {
  *
  * See `man 3 setfscreatecon`, `man 2 lsm_set_self_attr`.
  */
-export function setfscreatecon(context: string | null): Step {
+export function setfscreatecon(context: ContextLike | null): Step {
   return set('setfscreatecon', context, 'process:setfscreate')
 }
 
@@ -87,7 +88,7 @@ export function setfscreatecon(context: string | null): Step {
  *
  * See `man 3 setkeycreatecon`, `man 2 lsm_set_self_attr`.
  */
-export function setkeycreatecon(context: string | null): Step {
+export function setkeycreatecon(context: ContextLike | null): Step {
   return set('setkeycreatecon', context, 'process:setkeycreate, key:create')
 }
 
@@ -106,7 +107,7 @@ export function setkeycreatecon(context: string | null): Step {
  *
  * See `man 3 setsockcreatecon`, `man 2 lsm_set_self_attr`.
  */
-export function setsockcreatecon(context: string | null): Step {
+export function setsockcreatecon(context: ContextLike | null): Step {
   return set('setsockcreatecon', context, 'process:setsockcreate')
 }
 
@@ -128,6 +129,10 @@ export function setsockcreatecon(context: string | null): Step {
  *
  * See `man 3 setcon`, `man 2 lsm_set_self_attr`.
  */
-export function setcon(context: string): Step {
-  return set('setcon', text(context, 'setcon: context'), 'process:setcurrent, process:dyntransition')
+export function setcon(context: ContextLike): Step {
+  return set(
+    'setcon',
+    contextText(context, 'setcon: context', ATTRIBUTE_MOST),
+    'process:setcurrent, process:dyntransition',
+  )
 }
