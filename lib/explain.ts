@@ -4,6 +4,7 @@ import { cloneHint } from './cgroups.ts'
 import { errnoName, KernelError } from './errors.ts'
 import { type Checked, signalName } from './options.ts'
 import type { SetupFailure } from './process.ts'
+import { whyNotExecuted } from './selinux/execve.ts'
 import { whyNoUserNamespace } from './steps/namespace.ts'
 
 const PHASE_PROLOGUE = 1
@@ -98,12 +99,15 @@ function interpreterOf(path: string): string | undefined {
 }
 
 /** Looks where the child looked, if that is where we are. */
-function aboutFile({ file, path, steps }: Explained): string | undefined {
+function find({ file, path, steps }: Explained): string | undefined {
   if (steps.some((step) => movers.has(step.operation))) return undefined
   const places = file.includes('/')
     ? [file]
     : path.split(':').map((directory) => `${directory || '.'}/${file}`)
-  const found = places.find((place) => existsSync(place))
+  return places.find((place) => existsSync(place))
+}
+
+function aboutFile(found: string | undefined): string | undefined {
   if (found === undefined) return undefined
   try {
     const stat = statSync(found)
@@ -121,18 +125,20 @@ function aboutFile({ file, path, steps }: Explained): string | undefined {
 }
 
 function execveHint(errno: number, options: Explained): string | undefined {
-  const { file, path } = options
+  const { file, path, steps } = options
+  const found = find(options)
   switch (errnoName(errno)) {
     case 'ENOENT':
       return (
-        aboutFile(options) ??
+        aboutFile(found) ??
         (file.includes('/')
           ? 'there is no such file in the root that the steps made, or its interpreter is not there'
           : `not found in PATH=${path}, looked up in the root that the steps made; or its interpreter is not there`)
       )
     case 'EACCES':
       return (
-        aboutFile(options) ??
+        aboutFile(found) ??
+        whyNotExecuted(steps, found) ??
         'not executable for this user, a directory, on a noexec mount, or SELinux forbids the transition'
       )
     case 'ENOEXEC':
@@ -142,7 +148,7 @@ function execveHint(errno: number, options: Explained): string | undefined {
     case 'ETXTBSY':
       return 'the program is open for writing somewhere'
     case 'EPERM':
-      return 'a filesystem mounted nosuid, a traced process, or an LSM'
+      return whyNotExecuted(steps, found) ?? 'a filesystem mounted nosuid, a traced process, or an LSM'
     default:
       return undefined
   }

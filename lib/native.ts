@@ -61,6 +61,10 @@ export interface Binding {
   openpty(ends: Int32Array): number
   setWindowSize(fd: number, columns: number, rows: number): number
   setNonblocking(fd: number): number
+  /** What an open descriptor stands for; the label is -errno where it has none. */
+  describe(
+    fd: number,
+  ): number | [mode: number, flags: number, domain: number, type: number, label: string | number]
   dup(fd: number): number
   close(fd: number): number
   pidfdSendSignal(pidfd: number, signal: number): number

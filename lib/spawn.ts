@@ -11,6 +11,7 @@ import { native } from './native.ts'
 import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
 import { AT_FDCWD, CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
 import { begin, Process, refuse, type SetupFailure, stop } from './process.ts'
+import { refusalOfInherited } from './selinux/inherited.ts'
 import { discard, type Prepared, prepare } from './stdio.ts'
 import { format, type Step } from './step.ts'
 import { SendFdStep } from './steps/fd.ts'
@@ -181,6 +182,7 @@ function start(options: Checked, cgroup: number): Process {
   let refused: unknown
   try {
     stdio = prepare(options.stdio, assembled.names.includes('pty'))
+    refused = refusalOfInherited(file, options.steps, stdio.placed)
   } catch (error) {
     if (!(error instanceof KernelError)) throw error
     refused = error

@@ -8,6 +8,14 @@
 
 #include <cerrno>
 #include <cmath>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
 
 #include "bpf.h"
 #include "child.h"
@@ -204,6 +212,32 @@ Napi::Value set_nonblocking(const Napi::CallbackInfo& info) {
   return number(info, flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0);
 }
 
+// describe(fd): [mode, flags, domain and type if it is a socket, label or -errno]
+Napi::Value describe(const Napi::CallbackInfo& info) {
+  int fd = static_cast<int>(integer(info, 0));
+  struct stat about{};
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fstat(fd, &about) < 0) return number(info, -errno);
+  int socket[2] = {0, 0};
+  socklen_t size = sizeof(int);
+  getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &socket[0], &size);
+  getsockopt(fd, SOL_SOCKET, SO_TYPE, &socket[1], &size);
+  // A level with each second category has 2.5 KB.
+  char label[4096];
+  ssize_t length = fgetxattr(fd, "security.selinux", label, sizeof label);
+  int error = errno;
+  Napi::Array answer = Napi::Array::New(info.Env(), 5);
+  answer.Set(0u, about.st_mode);
+  answer.Set(1u, flags);
+  answer.Set(2u, socket[0]);
+  answer.Set(3u, socket[1]);
+  if (length < 0)
+    answer.Set(4u, -error);
+  else
+    answer.Set(4u, std::string(label, strnlen(label, static_cast<size_t>(length))));
+  return answer;
+}
+
 // dup(fd)
 Napi::Value dup(const Napi::CallbackInfo& info) {
   int copy = fcntl(static_cast<int>(integer(info, 0)), F_DUPFD_CLOEXEC, 3);
@@ -252,6 +286,7 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("openpty", openpty);
   EXPORT("setWindowSize", set_window_size);
   EXPORT("setNonblocking", set_nonblocking);
+  EXPORT("describe", describe);
   EXPORT("dup", dup);
   EXPORT("close", close);
   EXPORT("pidfdOpen", pidfd::open);

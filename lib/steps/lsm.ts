@@ -63,3 +63,12 @@ export function setAttribute(
     },
   })
 }
+
+/** The index of the step that says which SELinux context the program will have, or -1. */
+export function labelling(steps: readonly Step[]): number {
+  const index = steps.findLastIndex(({ operation }) => operation === 'setexeccon')
+  // Its path is the context, which it has not if it undoes another.
+  return steps[index]?.path === undefined
+    ? steps.findLastIndex(({ operation }) => operation === 'setcon')
+    : index
+}
