@@ -153,6 +153,12 @@ function obstacle(domain: string, own: string, fd: number, target: Target | unde
   return refused && explain(domain, fd, refused)
 }
 
+function mayChange(own: string, steps: readonly Step[], { operation, path: label = '' }: Step): boolean {
+  if (operation === 'setcon') return allows(own, { label, tclass: 'process', permissions: ['dyntransition'] })
+  const from = steps.findLast((step) => step.operation === 'setcon')?.path ?? own
+  return from === label || allows(from, { label, tclass: 'process', permissions: ['transition'] })
+}
+
 /**
  * The error that a spawn would not give: its program starts, and each of its descriptors that the new domain may
  * not use is dead. Undefined where there is nothing to refuse, or nobody to ask.
@@ -168,6 +174,8 @@ export function refusalOfInherited(
   const domain = step.path
   try {
     const own = readFileSync('/proc/thread-self/attr/current', 'utf8').replace(/[\0\n]+$/, '')
+    // It will not get that far, and what the kernel says then is more to the point.
+    if (!mayChange(own, steps, step)) return undefined
     const why: string[] = []
     for (const [fd, origin] of inherited(given, steps)) {
       const target = origin === 'terminal' ? terminal(own, steps) : describe(origin)
@@ -188,7 +196,7 @@ export function refusalOfInherited(
     })
   } catch (error) {
     // A context that nobody knows fails in its step; without selinuxfs nobody can be asked.
-    if (error instanceof KernelError) return undefined
+    if (typeof (error as NodeJS.ErrnoException).errno === 'number') return undefined
     throw error
   }
 }
