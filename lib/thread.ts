@@ -200,7 +200,8 @@ export const setcon = doing(steps.setcon)
 
 /**
  * Sets the AppArmor profile for this thread's next execve: that of `node:child_process`, as for `setexeccon`.
- * It cannot be cleared, but 'unconfined' is what an unconfined thread would have without it. See `aaChangeOnexec` of fancyproc/steps.
+ * It stays set, through `aaChangeProfile`, too, and cannot be cleared; 'unconfined' is what an unconfined
+ * thread would have without it. See `aaChangeOnexec` of fancyproc/steps.
  */
 export const aaChangeOnexec = doing(steps.aaChangeOnexec)
 

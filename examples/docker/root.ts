@@ -62,17 +62,15 @@ export function enterRoot(container: Container): Steps {
   ]
 }
 
-/** With SELinux, its files have the label of the sandbox, or it could not use them. */
+/** With SELinux its files are its own, at its level: what lies there without a label, or with the host's, it could not use. */
 function filesystem(
   type: string,
   target: string,
   flags: MountFlag[],
   data = '',
-  { label }: Partial<Container> = {},
+  { fileLabel }: Partial<Container> = {},
 ): Steps {
-  const context = label?.replace(/:[^:]*_t:/, ':container_file_t:').replace('system_r', 'object_r')
-  const options = [data, context === undefined ? '' : `context="${context}"`].filter(Boolean).join(',')
-  return mount({ source: type, target, type, flags, ...(options && { data: options }) })
+  return mount({ source: type, target, type, flags, data, ...(fileLabel !== undefined && { context: fileLabel }) })
 }
 
 function layers(container: Container): Steps {

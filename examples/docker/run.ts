@@ -3,12 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { realpathSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { selinux, spawn } from 'fancyproc'
+import { spawn } from 'fancyproc'
 import { runAttached } from './attached.ts'
 import { type Given, parse } from './options.ts'
 import { Refusal } from './refusal.ts'
 import { NO_IMAGE } from './root.ts'
-import { containerLabel } from './label.ts'
+import { labelOptions } from './label.ts'
 import { namespaces } from './sandbox.ts'
 import type { Report } from './shim.ts'
 import { type Container, create, forget, list, quietly } from './state.ts'
@@ -25,7 +25,7 @@ const options = {
   memory: { type: 'string', short: 'm', help: 'bytes, or with k, m, g: memory.max of its cgroup' },
   'pids-limit': { type: 'string', help: 'pids.max of its cgroup' },
   rootfs: { type: 'string', help: "a directory; without it, the machine's own" },
-  'security-opt': { type: 'string', multiple: true, help: 'label=disable, label=CONTEXT' },
+  'security-opt': { type: 'string', multiple: true, help: 'label=disable, label=type:…, label=level:s0:c1,c2 …' },
 } as const
 
 export const usage = 'run [OPTIONS] IMAGE COMMAND [ARG...]'
@@ -48,6 +48,7 @@ export async function run(args: string[]): Promise<number> {
 }
 
 function describe(image: string, command: string[], values: Given<typeof options>): Container {
+  labelOptions(values['security-opt'] ?? [])
   const id = randomBytes(32).toString('hex')
   const rootfs = values.rootfs === undefined ? undefined : directoryAt(values.rootfs)
   return {
@@ -63,7 +64,8 @@ function describe(image: string, command: string[], values: Given<typeof options
     hostname: values.hostname ?? id.slice(0, 12),
     env: environment(values.env ?? []),
     limits: limits(values.memory, values['pids-limit']),
-    label: labelFor(values['security-opt'] ?? []),
+    securityOptions: values['security-opt'] ?? [],
+    label: undefined,
     namespaces: [...namespaces, 'cgroup'],
     notes: rootfs === undefined ? [...NO_IMAGE] : [],
   }
@@ -121,15 +123,6 @@ function limits(memory: string | undefined, pids: string | undefined): Record<st
     }),
     ...(pids !== undefined && { 'pids.max': Number(pids) }),
   }
-}
-
-function labelFor(given: string[]): string | undefined {
-  const [, wanted] = /^label=(.+)$/.exec(given.at(-1) ?? '') ?? []
-  if (given.length > 0 && wanted === undefined)
-    throw new Refusal(`--security-opt ${given.join(' ')}: label=… only`, 125)
-  if (wanted === 'disable') return undefined
-  // A label that nobody reads must not be taken for one: setexeccon fails where SELinux is off.
-  return wanted ?? (selinux.enabled() ? containerLabel() : undefined)
 }
 
 /** A process of its own, in a session of its own, holds the terminal; we are gone before it. */

@@ -13,6 +13,7 @@ import {
   unshare,
 } from 'fancyproc/steps'
 import { limitDevices } from './devices.ts'
+import { allocateLabels, labelOptions, mayChangeWithoutPrivileges } from './label.ts'
 import { enterRoot } from './root.ts'
 import type { Container } from './state.ts'
 import { say } from './table.ts'
@@ -41,10 +42,15 @@ export async function start(
   container: Container,
   { stdio, pty, attached }: Start,
 ): Promise<{ child: Process; cgroup: Cgroup | undefined }> {
-  const { command, label, hostname, env, tty } = container
-  const cgroup = await ownCgroup(container)
-  if (attached) say(container.notes)
+  const { command, hostname, env, tty, securityOptions } = container
+  const labels = await allocateLabels(labelOptions(securityOptions), securityOptions.length > 0)
+  container.label = labels?.process
+  container.fileLabel = labels?.files
+  let cgroup: Cgroup | undefined
   try {
+    const freezePrivileges = labels === undefined || mayChangeWithoutPrivileges(labels)
+    cgroup = await ownCgroup(container)
+    if (attached) say(container.notes)
     const [file = '', ...args] = command
     const child = spawn(file, args, {
       namespaces,
@@ -59,13 +65,15 @@ export async function start(
         enterRoot(container),
         tty ? openpty('/dev/pts/ptmx', pty) : [],
         dropCapabilities(),
-        // With no_new_privs, a change of label takes a permission (nnp_transition) that policies seldom give.
-        label === undefined ? setNoNewPrivs() : setexeccon(label),
-        attached && label === undefined ? setPdeathsig('SIGKILL') : [],
+        freezePrivileges ? setNoNewPrivs() : [],
+        // The kernel forgets the parent-death signal when it changes the label.
+        labels !== undefined ? setexeccon(labels.process) : attached ? setPdeathsig('SIGKILL') : [],
       ],
     })
+    if (labels) child.once('close', labels.release)
     return { child, cgroup }
   } catch (error) {
+    labels?.release()
     await cgroup?.remove({ kill: true })
     throw error
   }

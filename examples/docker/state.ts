@@ -29,7 +29,10 @@ export interface Container {
   env: Record<string, string>
   /** What goes into files of its cgroup. */
   limits: Record<string, number>
+  securityOptions: string[]
+  /** Its SELinux context, once it runs, and that of its files. */
   label: string | undefined
+  fileLabel?: string | undefined
   /** Things to tell whoever starts it. */
   notes: string[]
   namespaces: string[]
