@@ -4,16 +4,12 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cmath>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -215,7 +211,7 @@ Napi::Value set_nonblocking(const Napi::CallbackInfo& info) {
 // describe(fd): [mode, flags, domain and type if it is a socket, label or -errno]
 Napi::Value describe(const Napi::CallbackInfo& info) {
   int fd = static_cast<int>(integer(info, 0));
-  struct stat about{};
+  struct stat about {};
   int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fstat(fd, &about) < 0) return number(info, -errno);
   int socket[2] = {0, 0};

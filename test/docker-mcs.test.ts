@@ -58,7 +58,13 @@ async function as(one: Container, within: Container, ...args: string[]): ReturnT
   const fds = { mnt: open('mnt'), pid: open('pid'), program: openSync(file, 'r') }
   const done = run('/proc/self/fd/9', args, {
     argv0: 'busybox',
-    steps: [setns(fds.pid, 'pid'), clone(), setns(fds.mnt, 'mnt'), dup(fds.program, 9), setexeccon(one.label)],
+    steps: [
+      setns(fds.pid, 'pid'),
+      clone(),
+      setns(fds.mnt, 'mnt'),
+      dup(fds.program, 9),
+      setexeccon(one.label),
+    ],
   })
   for (const fd of Object.values(fds)) closeSync(fd)
   return done
@@ -115,7 +121,12 @@ for (const type of ['container_t', 'svirt_lxc_net_t']) {
 }
 
 here.test('the level that is asked for, none, and what docker does not know', async () => {
-  const asked = await start('--security-opt', 'label=level:s0:c1,c2', '--security-opt', 'label=type:container_t')
+  const asked = await start(
+    '--security-opt',
+    'label=level:s0:c1,c2',
+    '--security-opt',
+    'label=type:container_t',
+  )
   expect(selinux.getpidcon(asked.pid)).toBe('system_u:system_r:container_t:s0:c1,c2')
   const plain = await start('--security-opt', 'label=disable')
   expect(selinux.getpidcon(plain.pid)).toBe(selinux.getcon())
@@ -126,7 +137,14 @@ here.test('the level that is asked for, none, and what docker does not know', as
 })
 
 on({ lsm: ['none', 'apparmor'] }).test('a label where SELinux is off is refused', async () => {
-  const { code, stderr } = await docker('run', '--rm', '--security-opt', 'label=type:container_t', 'rhel7', 'true')
+  const { code, stderr } = await docker(
+    'run',
+    '--rm',
+    '--security-opt',
+    'label=type:container_t',
+    'rhel7',
+    'true',
+  )
   expect([code, stderr]).toEqual([expect.any(Number), expect.stringContaining('SELinux is off')])
   expect(code).not.toBe(0)
 })

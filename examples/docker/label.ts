@@ -35,7 +35,11 @@ export function labelOptions(given: readonly string[]): LabelOptions {
     const part = parts.find((known) => known === name)
     if (name === 'disable' && value === undefined) options.disable = true
     else if (part !== undefined && value !== undefined) options[part] = value
-    else throw new Refusal(`--security-opt ${option}: label=disable, or label=user:…, role:…, type:…, level:…`, 125)
+    else
+      throw new Refusal(
+        `--security-opt ${option}: label=disable, or label=user:…, role:…, type:…, level:…`,
+        125,
+      )
   }
   return options
 }

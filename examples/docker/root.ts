@@ -70,7 +70,14 @@ function filesystem(
   data = '',
   { fileLabel }: Partial<Container> = {},
 ): Steps {
-  return mount({ source: type, target, type, flags, data, ...(fileLabel !== undefined && { context: fileLabel }) })
+  return mount({
+    source: type,
+    target,
+    type,
+    flags,
+    data,
+    ...(fileLabel !== undefined && { context: fileLabel }),
+  })
 }
 
 function layers(container: Container): Steps {

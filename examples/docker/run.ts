@@ -25,7 +25,11 @@ const options = {
   memory: { type: 'string', short: 'm', help: 'bytes, or with k, m, g: memory.max of its cgroup' },
   'pids-limit': { type: 'string', help: 'pids.max of its cgroup' },
   rootfs: { type: 'string', help: "a directory; without it, the machine's own" },
-  'security-opt': { type: 'string', multiple: true, help: 'label=disable, label=type:…, label=level:s0:c1,c2 …' },
+  'security-opt': {
+    type: 'string',
+    multiple: true,
+    help: 'label=disable, label=type:…, label=level:s0:c1,c2 …',
+  },
 } as const
 
 export const usage = 'run [OPTIONS] IMAGE COMMAND [ARG...]'

@@ -34,7 +34,7 @@ export interface Start {
   stdio: Stdio
   /** The window's size. */
   pty?: { columns: number; rows: number }
-  /** It ends with us. */
+  /** It ends with us, unless it has a label of its own. */
   attached: boolean
 }
 
