@@ -5,6 +5,8 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cgroups, isolation, type Isolation, type NamespaceInfo, namespaces } from 'fancyproc'
+import { cgroups, ps as table } from 'fancyproc'
+import { fields, header, line } from '../columns.ts'
 import { readLog } from './log.ts'
 import { parse } from './options.ts'
 import { Refusal } from './refusal.ts'
@@ -54,6 +56,22 @@ function since(date: string): string {
   const [unit, size] = units.find(([, size]) => seconds >= 2 * size) ?? ['second', 1]
   const count = Math.floor(seconds / size)
   return `${count} ${unit}${count === 1 ? '' : 's'}`
+}
+
+export async function top(args: string[]): Promise<number> {
+  const { operands } = parse('top', 'top CONTAINER', {}, args)
+  const [wanted, ...more] = operands
+  if (wanted === undefined || more.length > 0) throw new Refusal("'docker top' takes one container")
+  const container = find(wanted)
+  const pids = isRunning(container) ? [container.pid ?? 0] : []
+  const [first] = await table({ fields: ['namespaces'], pids })
+  const inside = first?.namespaces.pid
+  if (inside === undefined) throw new Refusal(`${container.name} is not running`)
+  // Not by parents: whoever has joined it has another one.
+  const rows = await table({ fields: ['namespaces', ...fields] })
+  console.log(header)
+  for (const row of rows) if (row.namespaces.pid === inside) console.log(line(row))
+  return 0
 }
 
 export function logs(args: string[]): number {

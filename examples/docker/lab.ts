@@ -57,7 +57,7 @@ async function play(started: Container[], interruption: AbortSignal): Promise<vo
   interruption.throwIfAborted()
 
   heading('The engine and they, side by side')
-  processTree(started, shims)
+  await processTree(started, shims)
 
   heading('The point')
   console.log(thePoint(started))
@@ -126,13 +126,16 @@ async function aboutLimits([container]: Container[]): Promise<string> {
 const NO_CGROUP = `cgroup: theirs is the engine's, as this user may make none: root may, and whoever was
 delegated a subtree.`
 
-function processTree(started: Container[], shims: number[]): void {
+async function processTree(started: Container[], shims: number[]): Promise<void> {
   const notes = new Map([
     [process.pid, 'the engine: it could end now'],
     ...shims.map((pid): [number, string] => [pid, 'holds a terminal, waits']),
     ...started.map((container): [number, string] => [pidOf(container), 'a "container"']),
   ])
-  const lines = tree([...notes.keys()]).map(({ pid, line }) => ({ note: notes.get(pid), line: brief(line) }))
+  const lines = (await tree([...notes.keys()])).map(({ pid, line }) => ({
+    note: notes.get(pid),
+    line: brief(line),
+  }))
   const width = Math.max(...lines.flatMap(({ note, line }) => (note === undefined ? [] : line.length)))
   for (const { note, line } of lines) {
     if (note === undefined) console.log(style('dim', line))

@@ -1,5 +1,5 @@
 // The engine: it starts ordinary processes and remembers them. Without arguments it plays the lab.
-import { inspect, logs, ps, rm, stop } from './commands.ts'
+import { inspect, logs, ps, rm, stop, top } from './commands.ts'
 import { lab } from './lab.ts'
 import { exitCodeOf, Refusal } from './refusal.ts'
 import { run } from './run.ts'
@@ -9,6 +9,7 @@ const commands: Record<string, (args: string[]) => number | Promise<number>> = {
   lab,
   run,
   ps,
+  top,
   logs,
   stop,
   rm,
@@ -20,6 +21,7 @@ const usage = `Usage: npm start [-- COMMAND ...]
   lab                                        all of it: three times run -td rhel7 top, and a look at them (the default)
   run [OPTIONS] IMAGE COMMAND [ARG...]       one process in namespaces and a cgroup of its own (run --help)
   ps [-a] [-q]                               those that run
+  top CONTAINER                              its processes
   logs CONTAINER                             what it printed
   inspect [-t] CONTAINER...                  what is remembered about it, and what the kernel says of it
   stop [-t SECONDS] CONTAINER...             SIGTERM, then SIGKILL

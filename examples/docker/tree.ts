@@ -1,36 +1,21 @@
 // The part of the machine's process tree that leads to some processes.
-import { readdirSync, readFileSync } from 'node:fs'
-import { quietly } from './state.ts'
-
-interface Node {
-  pid: number
-  parent: number
-  command: string
-}
-
-function read(pid: number): Node | undefined {
-  const stat = quietly(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  const command = quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
-  if (stat === undefined || command === undefined) return undefined
-  const end = stat.lastIndexOf(')')
-  const name = command.replaceAll('\0', ' ').trim() || `[${stat.slice(stat.indexOf('(') + 1, end)}]`
-  return { pid, parent: Number(stat.slice(end + 4).split(' ')[0]), command: name }
-}
+import { ps } from 'fancyproc'
 
 /** These, their ancestors, and their descendants: lines of text, each with its pid. */
-export function tree(pids: number[]): { pid: number; line: string }[] {
-  const numbers = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-  const nodes = new Map(numbers.flatMap((name) => read(Number(name)) ?? []).map((node) => [node.pid, node]))
+export async function tree(pids: number[]): Promise<{ pid: number; line: string }[]> {
+  const all = await ps({ fields: ['pid', 'ppid', 'args', 'comm'] })
+  const nodes = new Map(all.map((node) => [node.pid, node]))
   const shown = new Set<number>()
   for (const pid of pids) {
-    for (let node = nodes.get(pid); node && !shown.has(node.pid); node = nodes.get(node.parent))
+    for (let node = nodes.get(pid); node && !shown.has(node.pid); node = nodes.get(node.ppid))
       shown.add(node.pid)
   }
-  const children = (parent: number): Node[] =>
-    [...nodes.values()].filter((node) => node.parent === parent && shown.has(node.pid))
+  const children = (parent: number): typeof all =>
+    all.filter(({ pid, ppid }) => ppid === parent && shown.has(pid))
 
-  const draw = (list: Node[], indent: string): { pid: number; line: string }[] =>
-    list.flatMap(({ pid, command }, i) => {
+  const draw = (list: typeof all, indent: string): { pid: number; line: string }[] =>
+    list.flatMap(({ pid, args, comm }, i) => {
+      const command = args.join(' ').trim() || `[${comm}]`
       const last = i === list.length - 1
       const branch = indent === '' ? '' : last ? '└─ ' : '├─ '
       const deeper = indent === '' ? ' ' : `${indent}${last ? '   ' : '│  '}`
