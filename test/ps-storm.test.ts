@@ -1,8 +1,13 @@
 // ps() while processes come and go, and while one pid goes from process to process.
 import { expect, test } from '@jest/globals'
+import { spawn as nodeSpawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Process, ps, spawn } from 'fancyproc'
 import { setresuid } from 'fancyproc/steps'
+import { root, script } from './support/fork.ts'
 import { on, scaled } from './support/machine.ts'
+import { stat } from './support/proc.ts'
 
 const LISTINGS = scaled(100)
 
@@ -53,50 +58,71 @@ test('a fork storm: no exception, no wrong row', async () => {
   }
 }, 120_000)
 
+/** Lists one pid over and over, and says which rows were of two processes, and of how many processes rows were. */
+const reader = (pid: number): string => `
+  import { ps } from 'fancyproc'
+  const pids = Array(64).fill(${String(pid)})
+  const wrong = [], owners = new Set()
+  let over = false
+  process.stdin.resume().once('data', () => (over = true))
+  console.log('ready')
+  while (!over) {
+    for (const { uid, args, executable } of await ps({ pids, fields: ['startTicks', 'uid', 'args', 'executable'] })) {
+      const whose = [uid.real - 60000, args.at(-1), executable].join()
+      owners.add(whose)
+      // It begins as root's, with what its maker runs.
+      if (!/^(-60000,|1,(?!2)|2,(?!1))/.test(whose)) wrong.push(whose)
+    }
+  }
+  console.log(JSON.stringify({ wrong, owners: [...owners] }))
+  process.exit()
+`
+
 on({ user: 'root' }).test(
   'one pid, again and again: no row is of two processes',
   async () => {
     const free = spawn('true', [], { stdio: 'ignore' })
     const { pid = 0 } = await free.spawned
     await free.exited
-    let over = false
-    const owners = [
-      { uid: 60_001, name: 'first' },
-      { uid: 60_002, name: 'second' },
-    ]
-    let turns = 0
-    const takeTurns = async (): Promise<void> => {
-      while (!over) {
-        for (const { uid, name } of owners) {
-          const options = { stdio: 'ignore', setTid: [pid], steps: [setresuid(uid, uid, uid)] } as const
-          const child: Process = spawn('sh', ['-c', ':', name], options)
-          await child.exited
-          turns++
-        }
-      }
+    const owner = async (turn: number): Promise<Process> => {
+      const uid = 60_001 + (turn % 2)
+      const args = ['-c', 'read x', 'owner', String(uid - 60_000)]
+      const child = spawn('sh', args, {
+        stdio: ['pipe', 'ignore', 'ignore'],
+        setTid: [pid],
+        steps: [setresuid(uid, uid, uid)],
+      })
+      await child.spawned
+      return child
     }
-    const turning = takeTurns()
-    const pids = Array.from({ length: 200 }, () => pid)
-    const seen = { first: 0, second: 0, starts: new Set<number>() }
+    const listing = nodeSpawn(process.execPath, script(reader(pid)), {
+      cwd: root,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    const lines = createInterface(listing.stdout)[Symbol.asyncIterator]()
     try {
-      while (turns < 2 * LISTINGS) {
-        for (const { uid, args, startTicks } of await ps({ pids, fields: ['uid', 'args', 'startTicks'] })) {
-          const { name } = owners.find((owner) => owner.uid === uid.real) ?? {}
-          const whose = args[3]
-          // It begins as root's, with the command line of whoever made it, and ends with none.
-          if (whose === 'first' || whose === 'second') {
-            expect([name, undefined]).toContain(name === undefined ? undefined : whose)
-            seen[whose]++
-          }
-          seen.starts.add(startTicks)
-        }
+      expect((await lines.next()).value).toBe('ready')
+      for (let turn = 0; turn < LISTINGS; turn++) {
+        const child = await owner(turn)
+        await sleep(2)
+        // It stops between two of its calls, most often within a row, and goes on when the pid is another's.
+        listing.kill('SIGSTOP')
+        while (stat(listing.pid)[0] !== 'T') await sleep(1)
+        child.kill('SIGKILL')
+        await child.exited
+        const next = await owner(turn + 1)
+        listing.kill('SIGCONT')
+        await sleep(2)
+        next.kill('SIGKILL')
+        await next.exited
       }
+      listing.stdin.write('\n')
+      const { wrong, owners } = JSON.parse(String((await lines.next()).value)) as Record<string, string[]>
+      expect(wrong).toEqual([])
+      expect(owners?.map((whose) => whose[0])).toEqual(expect.arrayContaining(['1', '2']))
     } finally {
-      over = true
-      await turning
+      listing.kill('SIGKILL')
     }
-    expect(Math.min(seen.first, seen.second)).toBeGreaterThan(0)
-    expect(seen.starts.size).toBeGreaterThan(2)
   },
   120_000,
 )
