@@ -4,6 +4,7 @@
     'dev%': 0,
     # Compiled into the helper and into the addon. CMakeLists.txt reads the lists from here.
     'primitive_sources': [
+      'native/capability.c',
       'native/clone.c',
       'native/directory.c',
       'native/fd.c',

@@ -11,6 +11,7 @@ const PHASE_PROLOGUE = 1
 const PHASE_STEPS = 2
 const PHASE_EXECVE = 3
 const PHASE_CLONE3 = 102
+const PHASE_EXECVEAT = 103
 
 /** What fails before the helper runs, from 100 on; native/child.h. */
 const launchCalls = [
@@ -226,6 +227,8 @@ export function explain(failure: SetupFailure, options: Explained, { said, oomKi
 
 function prologueHint(phase: number, index: number, errno: number): string | undefined {
   if (errnoName(errno) === 'ECANCELED') return 'this process ended meanwhile'
+  if (phase === PHASE_EXECVEAT && errnoName(errno) === 'EACCES')
+    return 'the sysctl vm.memfd_noexec is 2 here: no sealed image can be executed, and only such a one joins namespaces safely'
   if (phase === PHASE_PROLOGUE && prologueCalls[index] === 'open /proc') {
     return 'a step writes below /proc/self, and no procfs is mounted at /proc'
   }

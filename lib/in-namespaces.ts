@@ -44,6 +44,8 @@ export async function inNamespaces(
   const signal = giveUp(options)
   const joined = joinSteps(target)
   try {
+    if (joined.become.length > 0 || joined.cgroup || joined.env)
+      throw invalid('join.inherit', 'only root and cwd mean something where no program is executed')
     return await perform(flat, { before: joined.enter, signal })
   } finally {
     joined[Symbol.dispose]()

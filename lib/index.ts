@@ -45,6 +45,7 @@ export type {
   Root,
 } from './isolation.ts'
 export { joinSteps } from './join.ts'
+export type { Inherited } from './inherit.ts'
 export type { JoinOptions, JoinSteps, NamespaceFds, Target } from './join.ts'
 export { parseMountinfo, readMountinfo } from './mountinfo.ts'
 export type { Mount } from './mountinfo.ts'

@@ -3,6 +3,7 @@ import { constants, fstatSync, openSync, statSync } from 'node:fs'
 import { invalid, show } from './errors.ts'
 import { Fd, type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { native } from './native.ts'
+import { becoming, cgroupOf, checkInherit, directories, environmentOf, type Inherited } from './inherit.ts'
 import { linkOf, pin, type Pinned, type ProcessLike, refused } from './pinned.ts'
 import type { Step } from './step.ts'
 import { clone, type Namespace, namespaceFlags, namespaces as everyKind, setns } from './steps/namespace.ts'
@@ -20,15 +21,23 @@ export interface JoinOptions {
   target: Target
   /** Which of a process's namespaces; those that we are in are left out. Default: all. */
   namespaces?: readonly Namespace[] | undefined
+  /** What else of a process the new one has. Default: nothing. */
+  inherit?: readonly Inherited[] | undefined
 }
 
 /** Steps that join, and what they use; to be disposed of when the spawn has them. */
 export interface JoinSteps {
-  /** Into the namespaces. With a pid namespace among them, the last step is a `clone`. */
+  /** Into the namespaces, root and working directory. With a pid namespace among them, the last one is a `clone`. */
   readonly enter: readonly Step[]
+  /** From then on as the target is: ids, capabilities, no_new_privs, label. To come last. */
+  readonly become: readonly Step[]
+  /** For the options `cgroup` and `env` of spawn(). */
+  readonly cgroup: Fd | undefined
+  readonly env: Readonly<Record<string, string>> | undefined
   [Symbol.dispose](): void
 }
 
+const CLONE_NEWUSER = 0x1000_0000
 const CLONE_NEWPID = 0x2000_0000
 
 /** Which namespace: an inode of nsfs. */
@@ -147,22 +156,42 @@ function asFds(target: unknown): NamespaceFds {
  * See `man 2 setns`, `man 7 namespaces`.
  */
 export function joinSteps(given: Target | JoinOptions): JoinSteps {
-  const { target, namespaces } = isOptions(given) ? given : { target: given, namespaces: undefined }
+  const { target, namespaces, inherit } = isOptions(given) ? checkKeys(given) : { target: given }
   const kinds = kindList(namespaces)
+  const wanted = checkInherit(inherit)
   const process = pin(target, 'join')
+  if (!process) requireProcess(namespaces, inherit)
   const opened: Fd[] = []
   const dispose = (): void => {
     process?.close()
     for (const fd of opened) fd.close()
   }
   try {
-    if (!process && namespaces !== undefined)
-      throw invalid('join.namespaces', 'is for a process: of descriptors, give those that are wanted')
-    const steps = process ? ofProcess(process, kinds) : ofFds(asFds(target), opened)
-    const forChildren = steps.some(({ args }) => Number(args[1]) & CLONE_NEWPID)
-    return { enter: forChildren ? [...steps, clone()] : steps, [Symbol.dispose]: dispose }
+    const joined = process ? ofProcess(process, kinds) : ofFds(asFds(target), opened)
+    const joins = (bit: number): boolean => joined.some(({ args }) => Number(args[1]) & bit)
+    const directorySteps = process ? directories(process, wanted, opened) : []
+    const enter = [...joined, ...directorySteps, ...(joins(CLONE_NEWPID) ? [clone()] : [])]
+    const become = process && wanted.length > 0 ? becoming(process, wanted, joins(CLONE_NEWUSER)) : []
+    const env = process && wanted.includes('env') ? environmentOf(process) : undefined
+    const cgroup = process && wanted.includes('cgroup') ? cgroupOf(process) : undefined
+    if (cgroup) opened.push(cgroup)
+    return { enter, become, cgroup, env, [Symbol.dispose]: dispose }
   } catch (error) {
     dispose()
     throw error
   }
+}
+
+function checkKeys(options: JoinOptions): JoinOptions {
+  for (const key of Object.keys(options)) {
+    if (!['target', 'namespaces', 'inherit'].includes(key))
+      throw invalid(`join.${key}`, 'no such option; known are target, namespaces, inherit')
+  }
+  return options
+}
+
+function requireProcess(namespaces: unknown, inherit: unknown): void {
+  if (namespaces !== undefined)
+    throw invalid('join.namespaces', 'is for a process: of descriptors, give those that are wanted')
+  if (inherit !== undefined) throw invalid('join.inherit', 'is for a process')
 }

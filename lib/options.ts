@@ -5,6 +5,7 @@ import { toUSVString } from 'node:util'
 import type { Cgroup } from './cgroups.ts'
 import { invalid, outOfRange, show } from './errors.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
+import type { JoinOptions, JoinSteps, Target } from './join.ts'
 import { type Namespace, namespaceFlags } from './steps/namespace.ts'
 import { flatten, type Step, type Steps } from './step.ts'
 
@@ -24,6 +25,11 @@ export interface SpawnOptions {
   cgroup?: Cgroup | FdLike | string | undefined
   /** Its pid in its pid namespace and in those around it, innermost first (Linux 5.5, CAP_CHECKPOINT_RESTORE). */
   setTid?: readonly number[] | undefined
+  /**
+   * Whose namespaces to go on in, before the first step, and what else of that process to have, after the last one:
+   * `joinSteps` has the details. `env` is then what differs from an inherited environment.
+   */
+  join?: Target | JoinOptions | undefined
   /** What happens in the child, in this order, between clone3 and execve. */
   steps?: readonly Steps[] | undefined
   /** As in `child_process.spawn`, or `'pty'`. Descriptors 0 to 2 are pipes, higher ones stream sockets. Default: `'pipe'`. */
@@ -47,7 +53,7 @@ export interface SpawnOptions {
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 const known = new Set([
-  'namespaces', 'cgroup', 'setTid', 'steps', 'stdio', 'pty', 'env', 'argv0', 'signal', 'timeout', 'killSignal', 'detached',
+  'namespaces', 'cgroup', 'setTid', 'join', 'steps', 'stdio', 'pty', 'env', 'argv0', 'signal', 'timeout', 'killSignal', 'detached',
 ]) // prettier-ignore
 
 const elsewhere: Record<string, string> = {
@@ -90,12 +96,12 @@ export function signalName(number: number): NodeJS.Signals {
   return signalNames.get(number) ?? (`SIG${String(number)}` as NodeJS.Signals)
 }
 
-function environment(env: unknown, pty: boolean): string[] {
-  if (env === undefined) return [`PATH=${DEFAULT_PATH}`, ...(pty ? ['TERM=xterm'] : [])]
-  if (typeof env !== 'object' || env === null || Array.isArray(env))
+function environment(env: unknown, pty: boolean, inherited?: Readonly<Record<string, string>>): string[] {
+  if (env === undefined && !inherited) return [`PATH=${DEFAULT_PATH}`, ...(pty ? ['TERM=xterm'] : [])]
+  if (env !== undefined && (typeof env !== 'object' || env === null || Array.isArray(env)))
     throw invalid('env', `expected an object, got ${show(env)}`)
   const pairs: string[] = []
-  for (const [name, value] of Object.entries(env) as [string, unknown][]) {
+  for (const [name, value] of Object.entries({ ...inherited, ...env }) as [string, unknown][]) {
     if (value === undefined) continue
     text(name, 'env')
     if (name.includes('=')) throw invalid('env', `a name holds '=': ${show(name)}`)
@@ -161,6 +167,8 @@ export interface Checked {
   stdio: Source[]
   columns: number | undefined
   rows: number | undefined
+  /** Which of the steps the caller wrote. */
+  written: readonly [from: number, to: number]
   namespaces: SpawnOptions['namespaces']
   cgroup: SpawnOptions['cgroup']
   signal: AbortSignal | undefined
@@ -204,7 +212,21 @@ function pids(value: unknown): Int32Array {
   return Int32Array.from(value as number[])
 }
 
-export function checkOptions(file: unknown, args: unknown, options: unknown): Checked {
+/** What is to be joined and what is to be new, the caller's cgroup and the target's, exclude one another. */
+function checkJoin(
+  joined: JoinSteps | undefined,
+  flags: number,
+  cgroup: unknown,
+): Pick<JoinSteps, 'enter' | 'become'> {
+  if (!joined) return { enter: [], become: [] }
+  if (joined.enter.some(({ operation, args }) => operation === 'setns' && Number(args[1]) & flags))
+    throw invalid('namespaces', 'one of these is to be joined: it is either new or not')
+  if (joined.cgroup && cgroup !== undefined)
+    throw invalid('cgroup', "there is one already: the target's, by join.inherit")
+  return joined
+}
+
+export function checkOptions(file: unknown, args: unknown, options: unknown, joined?: JoinSteps): Checked {
   text(file, 'file')
   if (!Array.isArray(args)) throw invalid('args', `expected an array of strings, got ${show(args)}`)
   const argv = args.map((arg, i) => text(arg, `args[${String(i)}]`, { empty: true }))
@@ -222,7 +244,10 @@ export function checkOptions(file: unknown, args: unknown, options: unknown): Ch
   if (typeof detached !== 'boolean') throw invalid('detached', `expected a boolean, got ${show(detached)}`)
   const stdio = stdioSources(given.stdio)
   checkPty(pty, stdio[0] === 'pty')
-  const env = environment(given.env, stdio[0] === 'pty')
+  const env = environment(given.env, stdio[0] === 'pty', joined?.env)
+  const flags = namespaceFlags(given.namespaces ?? [], 'namespaces')
+  const written = flatten(given.steps ?? [])
+  const { enter, become } = checkJoin(joined, flags, given.cgroup)
   return {
     file: file as string,
     args: argv,
@@ -232,13 +257,14 @@ export function checkOptions(file: unknown, args: unknown, options: unknown): Ch
     ],
     env,
     path: env.find((pair) => pair.startsWith('PATH='))?.slice(5) ?? '/usr/bin:/bin',
-    flags: namespaceFlags(given.namespaces ?? [], 'namespaces'),
+    flags,
     setTid: pids(given.setTid),
-    steps: flatten(given.steps ?? []),
+    steps: [...enter, ...written, ...become],
+    written: [enter.length, enter.length + written.length],
     stdio,
     ...windowSize(pty),
     namespaces: given.namespaces,
-    cgroup: given.cgroup,
+    cgroup: given.cgroup ?? joined?.cgroup,
     signal,
     timeout,
     killSignal: killSignal(given.killSignal),

@@ -6,7 +6,15 @@ import type { Explained } from './explain.ts'
 import { Fd } from './fd.ts'
 import { EVENT_DATA, EVENT_ERROR, EVENT_EXIT, EVENT_FD, EVENT_HELD, native } from './native.ts'
 import { encode, NEWUSER, type Result } from './plan.ts'
-import { abortError, assemble, type Assembled, checkGivenFds, checkSteps, submit } from './spawn.ts'
+import {
+  abortError,
+  assemble,
+  type Assembled,
+  checkGivenFds,
+  checkSteps,
+  stepNames,
+  submit,
+} from './spawn.ts'
 import { signalName } from './options.ts'
 import type { Step } from './step.ts'
 
@@ -125,10 +133,14 @@ export async function perform(steps: readonly Step[], options: PerformOptions = 
     path: '',
   }
   checkSteps(wanted)
-  checkGivenFds(wanted.steps)
+  checkGivenFds(wanted)
   if (signal?.aborted) throw abortError(signal)
   const assembled = assemble(wanted)
-  const plan = encode({ steps: assembled.steps, flags: flags & CLONE_NEWUSER ? NEWUSER : 0 })
+  const plan = encode({
+    steps: assembled.steps,
+    name: stepNames(wanted),
+    flags: flags & CLONE_NEWUSER ? NEWUSER : 0,
+  })
   const id = submit(plan, flags)
   if (typeof id !== 'number') throw id
   const errand = new Errand(id, plan.results, assembled)

@@ -40,6 +40,8 @@ export interface Program {
 
 export interface PlanInput {
   steps: readonly Step[]
+  /** What errors call one. */
+  name?: (index: number) => string
   /** Without one the child ends after the last step. */
   program?: Program
   stdio?: readonly { target: number; source: number }[]
@@ -148,10 +150,10 @@ class Encoder {
   }
 
   /** Which steps later ones name, and how: before anything is written, so that a wrong order is an error. */
-  prepare(steps: readonly Step[]): void {
+  prepare(steps: readonly Step[], nameOf: (index: number) => string): void {
     const seen = new Set<Step>()
     for (const [index, step] of steps.entries()) {
-      const name = `steps[${String(index)}]`
+      const name = nameOf(index)
       for (const argument of step.args) {
         if (!(argument instanceof Step)) continue
         if (!seen.has(argument))
@@ -253,9 +255,16 @@ function strings(values: readonly string[]): number {
   return STATUS_SIZE + at
 }
 
-export function encode({ steps, program, stdio = [], flags = 0, floor = 3 }: PlanInput): Plan {
+export function encode({
+  steps,
+  name = (index) => `steps[${String(index)}]`,
+  program,
+  stdio = [],
+  flags = 0,
+  floor = 3,
+}: PlanInput): Plan {
   const encoder = new Encoder()
-  encoder.prepare(steps)
+  encoder.prepare(steps, name)
   writer.restart()
   const header = writer.reserve(HEADER_SIZE)
 

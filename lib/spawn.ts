@@ -7,6 +7,7 @@ import { explain, type Explained } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './idmap.ts'
 import { requireModule } from './lsm.ts'
+import { joinSteps, type JoinSteps } from './join.ts'
 import { native } from './native.ts'
 import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
 import { AT_FDCWD, CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
@@ -45,14 +46,20 @@ function isInit(options: Checked): boolean {
   return makers.some(({ args }) => (Number(args[0]) & CLONE_NEWPID) !== 0)
 }
 
+/** Steps by the places where the caller wrote them. */
+export function stepNames({ written: [from, to] = [0, Infinity] }: Explained): (index: number) => string {
+  return (index) => (index >= from && index < to ? `steps[${String(index - from)}]` : 'join')
+}
+
 /** Throws for lists that cannot work. */
-export function checkSteps(options: Pick<Checked, 'steps' | 'flags'>): void {
-  validateOrder(options.steps)
+export function checkSteps(options: Explained): void {
+  const name = stepNames(options)
+  validateOrder(options.steps, name)
   for (const step of options.steps) requireModule(step)
   const clone = options.steps.findIndex((step) => step.operation === 'clone')
   if (clone >= 0 && options.flags & CLONE_NEWPID) {
     throw invalid(
-      `steps[${String(clone)}]`,
+      name(clone),
       "clone after namespaces: ['pid']: the kernel lets no first process of a pid namespace have a sibling (EINVAL); leave 'pid' to the clone step",
     )
   }
@@ -68,19 +75,21 @@ function requireOpen(fd: FdLike, argument: string): void {
 }
 
 /** The caller's fds, before pipes are made: one of these might get the number of a closed one. */
-function checkGiven({ stdio, steps }: Checked): void {
-  for (const [target, source] of stdio.entries()) {
+function checkGiven(options: Checked): void {
+  for (const [target, source] of options.stdio.entries()) {
     if (typeof source === 'object') requireOpen(source, `stdio[${String(target)}]`)
   }
-  checkGivenFds(steps)
+  checkGivenFds(options)
 }
 
-export function checkGivenFds(steps: readonly Step[]): void {
+export function checkGivenFds(options: Explained): void {
+  const { steps } = options
+  const name = stepNames(options)
   for (const [index, { operation, args }] of steps.entries()) {
     const kinds = native().table.get(operation)?.arguments ?? ''
     for (const [i, value] of args.entries()) {
       const isFd = /f/i.test(kinds[i] ?? '') && isFdLike(value) && value !== AT_FDCWD
-      if (isFd) requireOpen(value, `steps[${String(index)}]`)
+      if (isFd) requireOpen(value, name(index))
     }
   }
 }
@@ -89,6 +98,7 @@ function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
   const terminal = stdio.pty ? SETSID | CTTY : 0
   return encode({
     steps,
+    name: stepNames(options),
     program: options,
     stdio: stdio.placed,
     flags: terminal | (options.detached ? SETSID : 0) | (options.flags & CLONE_NEWUSER ? NEWUSER : 0),
@@ -162,27 +172,46 @@ export function spawn(
   if (!Array.isArray(second) && third !== undefined)
     throw invalid('args', `expected an array of strings, got ${show(second)}`)
   const [args, given] = Array.isArray(second) ? [second, third ?? {}] : [[], second]
-  const options = checkOptions(file, args, given)
-  checkSteps(options)
-  checkGiven(options)
-  const cgroup = options.cgroup === undefined ? undefined : openForSpawn(options.cgroup)
+  const joined = tryJoin(given)
   try {
-    if (cgroup) assertSpawnable(cgroup.fd)
-    return start(options, cgroup?.fd ?? -1)
+    const options = checkOptions(file, args, given, joined instanceof KernelError ? undefined : joined)
+    checkSteps(options)
+    checkGiven(options)
+    if (joined instanceof KernelError) return start(options, -1, joined)
+    const cgroup = options.cgroup === undefined ? undefined : openForSpawn(options.cgroup)
+    try {
+      if (cgroup) assertSpawnable(cgroup.fd)
+      return start(options, cgroup?.fd ?? -1)
+    } finally {
+      cgroup?.close()
+    }
   } finally {
-    cgroup?.close()
+    if (joined && !(joined instanceof KernelError)) joined[Symbol.dispose]()
   }
 }
 
-function start(options: Checked, cgroup: number): Process {
+/** What the kernel refuses, or that the target has ended, is told as it is of a spawn. */
+function tryJoin(given: unknown): JoinSteps | KernelError | undefined {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) return undefined
+  const { join } = given as SpawnOptions
+  if (join === undefined) return undefined
+  try {
+    return joinSteps(join)
+  } catch (error) {
+    if (error instanceof KernelError) return error
+    throw error
+  }
+}
+
+function start(options: Checked, cgroup: number, unjoined?: KernelError): Process {
   const { file, argv, columns, rows, signal } = options
   const oomKilled = cgroup < 0 ? undefined : countOomKills(cgroup)
   const { steps, ...assembled } = assemble(options, oomKilled)
   let stdio: Prepared = { placed: [], theirs: [], streams: [null, null, null], pty: undefined }
-  let refused: unknown
+  let refused: unknown = unjoined
   try {
     stdio = prepare(options.stdio, assembled.names.includes('pty'))
-    refused = refusalOfInherited(file, options.steps, stdio.placed)
+    refused ??= refusalOfInherited(file, options.steps, stdio.placed)
   } catch (error) {
     if (!(error instanceof KernelError)) throw error
     refused = error

@@ -141,6 +141,9 @@ export const setresuid = doing(steps.setresuid)
  */
 export const setresgid = doing(steps.setresgid)
 
+/** The system call capset, which changes this thread alone. See `capset` of fancyproc/steps. */
+export const capset = doing(steps.capset)
+
 /** The system call setgroups, which changes this thread alone. See `setgroups` of fancyproc/steps. */
 export const setgroups = doing(steps.setgroups)
 

@@ -115,6 +115,9 @@ Failure launch(Child& child, void* stack) {
 
   const image::Helper& helper = image::helper();
   if (helper.error != 0) return {LaunchPhase::memfd_create, helper.error};
+  // A file that is not sealed could be overwritten by who gets hold of it through /proc/PID/exe, where we are going.
+  if (!helper.path.empty() && (reinterpret_cast<const fp_plan*>(request.plan.data())->flags & FP_NONDUMPABLE))
+    return {LaunchPhase::execveat, EACCES};
   std::string page = std::to_string(child.page.get());
   std::string size = std::to_string(reinterpret_cast<const fp_plan*>(request.plan.data())->size);
   char name[] = "fancyproc";

@@ -410,6 +410,7 @@ describe('arguments for the native side', () => {
       steps.setexeccon(null), steps.setfscreatecon(null), steps.setkeycreatecon(null), steps.setsockcreatecon(null),
       steps.setcon('a:b:c'), steps.aaChangeOnexec('a'), steps.aaChangeProfile('a'), steps.joinSessionKeyring(),
       steps.setexeccon(null), steps.readFile('x', '/a'), steps.readlink('x', '/a'), steps.statfs('x', '/a'),
+      steps.capset(0),
     ] // prettier-ignore
     expect(new Set(all.map(({ operation }) => operation))).toEqual(new Set(table.keys()))
     for (const { operation, args } of all) {

@@ -1,15 +1,14 @@
 // The whole of "a container": one spawn() of an ordinary process, and what the kernel is told to isolate it by.
-import { readFileSync } from 'node:fs'
 import { type Cgroup, cgroups, KernelError, type Namespace, type Process, spawn, type Stdio } from 'fancyproc'
 import {
+  type Capability,
+  keepBounding,
   mapUser,
   openpty,
-  prctl,
   setexeccon,
   sethostname,
   setNoNewPrivs,
   setPdeathsig,
-  type Steps,
   unshare,
 } from 'fancyproc/steps'
 import { limitDevices } from './devices.ts'
@@ -64,7 +63,8 @@ export async function start(
         sethostname(hostname),
         enterRoot(container),
         tty ? openpty('/dev/pts/ptmx', pty) : [],
-        dropCapabilities(),
+        // What is not in the bounding set is not gained at execve, not even by root.
+        keepBounding(keptCapabilities),
         freezePrivileges ? setNoNewPrivs() : [],
         // The kernel forgets the parent-death signal when it changes the label.
         labels !== undefined ? setexeccon(labels.process) : attached ? setPdeathsig('SIGKILL') : [],
@@ -81,18 +81,11 @@ export async function start(
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-// CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, AUDIT_WRITE,
-// SETFCAP: docker's, except MKNOD, as where eBPF is refused there is no filter of devices beside it (devices.ts).
-const keptCapabilities = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31]
-
-/** What is not in the bounding set is not gained at execve, not even by root. */
-function dropCapabilities(): Steps {
-  const last = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'))
-  const all = Array.from({ length: last + 1 }, (_, capability) => capability)
-  return all
-    .filter((capability) => !keptCapabilities.includes(capability))
-    .map((capability) => prctl('PR_CAPBSET_DROP', capability))
-}
+// Docker's, except CAP_MKNOD, as where eBPF is refused there is no filter of devices beside it (devices.ts).
+const keptCapabilities: Capability[] = [
+  'CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID', 'CAP_SETPCAP',
+  'CAP_NET_BIND_SERVICE', 'CAP_NET_RAW', 'CAP_SYS_CHROOT', 'CAP_AUDIT_WRITE', 'CAP_SETFCAP',
+] // prettier-ignore
 
 /** Undefined where none may be made, with a note why. */
 async function ownCgroup(container: Container): Promise<Cgroup | undefined> {

@@ -3,6 +3,14 @@ export { type Call, type DataStep, FdStep, format, procfs, type Procfs, Step, ty
 export type { Flags } from '../flags.ts'
 export * from './apparmor.ts'
 export { AT_FDCWD, type ChildFd, childFd, type Directory, type Errnos, type FdArgument } from './arguments.ts'
+export {
+  type Capabilities,
+  type Capability,
+  capset,
+  dropBounding,
+  keepBounding,
+  raiseAmbient,
+} from './capability.ts'
 export * from './directory.ts'
 export { close, closeRange, type CloseRangeFlag, dup, type DupFlag, sendFd, type SendFdStep } from './fd.ts'
 export * from './file.ts'

@@ -22,8 +22,10 @@ function forgets({ operation, args }: Step): string | undefined {
 }
 
 /** Refuses a list in which a step is silently undone by another. */
-export function validateOrder(steps: readonly Step[]): void {
-  const name = (index: number): string => `steps[${String(index)}]`
+export function validateOrder(
+  steps: readonly Step[],
+  name = (index: number): string => `steps[${String(index)}]`,
+): void {
   let armed = -1
   for (const [index, step] of steps.entries()) {
     if (step.operation === 'prctl' && step.args[0] === PR_SET_PDEATHSIG)
