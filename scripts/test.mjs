@@ -1,5 +1,5 @@
-// test.mjs [jest's arguments]: runs the suite as the current user and, if that is root, again as an ordinary one.
-// FANCYPROC_PASS=root or user runs one of the two.
+// test.mjs [--smoke] [jest's arguments]: runs the suite, or its core, as the current user and, if that is root, again as
+// an ordinary one. FANCYPROC_PASS=root or user runs one of the two.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,8 +9,24 @@ import { asOrdinaryUser } from './ordinary.mjs'
 import { at, bin, Failure, main } from './project.mjs'
 import { saveReport } from './vm/report.mjs'
 
-const options = argv.slice(2)
-const jest = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules', bin('jest'), ...options]
+/** The core: how programs start and fail, their steps, namespaces and labels, and what this kernel has. */
+const SMOKE = [
+  'spawn',
+  'clone',
+  'steps-run',
+  'errors',
+  'thread',
+  'probe',
+  'namespaces',
+  'labels',
+  'cgroups-files',
+]
+
+const smoke = argv.includes('--smoke')
+const options = argv.slice(2).filter((option) => option !== '--smoke')
+const core = smoke ? SMOKE.map((name) => `test/${name}.test.ts`) : []
+const flags = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules']
+const jest = [...flags, bin('jest'), ...options, ...core]
 
 function asCurrentUser(directory) {
   const FANCYPROC_REPORT = join(directory, 'report')
@@ -50,13 +66,15 @@ function listSkipped(passes) {
 }
 
 await main(() => {
+  const gone = core.filter((path) => !existsSync(at(path)))
+  if (gone.length > 0) throw new Failure(`not in the checkout: ${gone.join(', ')}`)
   const possible = getuid() === 0 ? ['root', 'user'] : ['user']
   const wanted = possible.filter((name) => name === (env.FANCYPROC_PASS || name))
   if (wanted.length === 0)
     throw new Failure(`FANCYPROC_PASS=${env.FANCYPROC_PASS}: here it can be ${possible.join(' or ')}`)
 
   const passes = wanted.map(pass)
-  if (options.length === 0) passes.forEach(saveReport)
+  if (options.length === 0) for (const report of passes) saveReport({ ...report, smoke })
   listSkipped(passes)
   const sum = (count) => passes.reduce((total, report) => total + count(report), 0)
   const failed = sum(({ failed }) => failed)

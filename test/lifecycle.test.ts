@@ -95,7 +95,7 @@ describe('a Worker', () => {
 })
 
 on({ userns: true }).test('steps that send more descriptors than there is room for fail', async () => {
-  const limited = ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, program, 'full']
+  const limited = ['-c', 'ulimit -n 192; exec "$0" "$@"', process.execPath, program, 'full']
   const { code, stdout } = await command('sh', limited)
   expect([code, stdout]).toEqual([0, '["recvmsg EMFILE","recvmsg EMFILE","on\\n"]\n'])
 })

@@ -37,7 +37,7 @@ function parse(args) {
 
 await main(async () => {
   const [mode, ...args] = argv.slice(2)
-  if (args.includes('--report')) return printUnion()
+  if (args.includes('--report')) return printUnion({ brief: args.includes('--brief') })
   const { options, rest } = parse(args)
   const { '--kernel': version, '--lsm': lsm, '--arch': arch, '--accel': accel, '--user': user } = options
   if (!['selinux', 'apparmor'].includes(lsm)) throw new Failure(`--lsm ${lsm}: expected selinux or apparmor`)

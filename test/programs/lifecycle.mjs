@@ -122,7 +122,7 @@ const scenarios = {
     const { run, spawn, steps } = await load()
     await run('true')
     const self = steps.open('/proc/self', 'O_PATH')
-    const many = Array.from({ length: 64 }, (_, i) => steps.sendFd(String(i), self))
+    const many = Array.from({ length: 192 }, (_, i) => steps.sendFd(String(i), self))
     const said = []
     for (const list of [
       [self, many],
