@@ -102,7 +102,10 @@ on(machine).describe('who lives where a joiner goes', () => {
         const { attacker, got } = sandbox
         const join = { target: attacker, inherit: ['root', 'cwd', 'ids', 'capabilities'] as const }
         await repeat(COUNT, async (i) => {
-          if (i % 2) return void (await inNamespaces(attacker, window))
+          if (i % 2) {
+            await inNamespaces(attacker, window)
+            return
+          }
           // The last steps are those that give up privilege: what comes after them is attacked as well.
           using steps = joinSteps(join)
           const list: Steps[] =
@@ -125,7 +128,7 @@ on(machine).describe('who lives where a joiner goes', () => {
         await repeat(Math.max(100, scaled(200)), async () => {
           using joined = joinSteps(join)
           const list = [joined.enter, joined.become, prctl('PR_SET_DUMPABLE', 1), window]
-          return run('true', [], { steps: list, stdio: 'ignore' }).catch(() => undefined)
+          await run('true', [], { steps: list, stdio: 'ignore' }).catch(() => undefined)
         })
         const { seen, ...rest } = await got()
         expect(seen).toBeGreaterThan(0)
