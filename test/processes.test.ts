@@ -2,9 +2,10 @@ import { afterEach, describe, expect, test } from '@jest/globals'
 import { spawn as nodeSpawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fstatSync, readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Process, processes, spawn } from 'fancyproc'
 import { fork } from './support/fork.ts'
-import { on } from './support/machine.ts'
+import { on, patient } from './support/machine.ts'
 import { fds, stat } from './support/proc.ts'
 
 const children: Process[] = []
@@ -41,6 +42,9 @@ describe('exited', () => {
     using handle = processes.open(await pidFrom(await shell(grandchild('sleep 1000'))))
     expect(handle.kill('SIGUSR1')).toBe(true)
     expect(await handle.exited).toEqual({ code: null, signal: 'SIGUSR1' })
+    // A zombie takes signals still, until its shell has reaped it.
+    const end = Date.now() + patient(5000)
+    while (handle.kill(0) && Date.now() < end) await sleep(5)
     expect(handle.kill()).toBe(false)
     expect(await handle.info()).toBeUndefined()
   })

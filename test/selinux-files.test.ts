@@ -117,15 +117,13 @@ describe('fails', () => {
     })
   })
 
-  on({ lsm: ['none', 'apparmor'], user: 'ordinary' }).test(
-    'as an ordinary user where SELinux is off',
-    async () => {
-      expect(await refused(selinux.setfilecon(file(), label))).toMatchObject({
-        code: 'EPERM',
-        hint: expect.stringContaining('where SELinux is off this needs CAP_SYS_ADMIN') as unknown,
-      })
-    },
-  )
+  // Where SELinux is in the kernel's list and has no policy, it lets whoever owns a file label it.
+  on({ lsm: 'apparmor', user: 'ordinary' }).test('as an ordinary user where SELinux is off', async () => {
+    expect(await refused(selinux.setfilecon(file(), label))).toMatchObject({
+      code: 'EPERM',
+      hint: expect.stringContaining('where SELinux is off this needs CAP_SYS_ADMIN') as unknown,
+    })
+  })
 
   on({ lsm: 'selinux' }).test('for a context that the policy does not know', async () => {
     expect(await refused(selinux.setfilecon(file(), 'system_u:object_r:nonsense_t:s0'))).toMatchObject({
