@@ -5,6 +5,7 @@
 #include <sys/vfs.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -52,7 +53,7 @@ class List final : public Work {
   int run() override { return proc::list(procfs_.get(), pids_); }
   Napi::Value result(Napi::Env env) override {
     auto buffer = Napi::ArrayBuffer::New(env, pids_.size() * sizeof(int32_t));
-    std::memcpy(buffer.Data(), pids_.data(), buffer.ByteLength());
+    std::copy(pids_.begin(), pids_.end(), static_cast<int32_t*>(buffer.Data()));
     return buffer;
   }
 
@@ -80,8 +81,8 @@ class Read final : public Work {
     if (buffer.ByteLength() < size) buffer = Napi::ArrayBuffer::New(env, size * 2);
     char* at = static_cast<char*>(buffer.Data());
     std::memcpy(at, &rows, sizeof rows);
-    std::memcpy(at + sizeof rows, reader_.numbers.data(), numbers);
-    std::memcpy(at + sizeof rows + numbers, reader_.heap.data(), reader_.heap.size());
+    std::copy_n(reinterpret_cast<const char*>(reader_.numbers.data()), numbers, at + sizeof rows);
+    std::copy_n(reader_.heap.data(), reader_.heap.size(), at + sizeof rows + numbers);
     return buffer;
   }
 

@@ -143,7 +143,10 @@ on(rights).describe('in the namespaces of a process', () => {
     expect(data['net']?.toString()).toBe(namespace(victim.pid, 'net'))
     expect(data['uts']?.toString()).toBe(namespace(root ? victim.pid : 'self', 'uts'))
     expect(data['ipc']?.toString()).toBe(namespace(root ? victim.pid : 'self', 'ipc'))
-    if (root) expect((await inNamespaces(new Fd(net), [own('net')])).data).toEqual({ net: data['net'] })
+    if (root) {
+      using owned = new Fd(net)
+      expect((await inNamespaces(owned, [own('net')])).data).toEqual({ net: data['net'] })
+    }
     fds.slice(0, root ? 1 : 2).forEach(closeSync)
   })
 
