@@ -18,6 +18,8 @@ export interface Machine {
   controllers?: AnyOf<string>
   /** The oldest kernel. */
   kernel?: string
+  /** The oldest kernel that it is not for: what an older one lacks. */
+  before?: string
   arch?: AnyOf<'x64' | 'arm64'>
   /** Programs on PATH, all of them. */
   tools?: AnyOf<string>
@@ -103,7 +105,7 @@ function older(version: string, wanted: string): boolean {
 
 /** Why a test for `machine` doesn't apply here; undefined if it does. */
 export function unmet(machine: Machine): string | undefined {
-  const { user, lsm, cgroup, kernel, arch, userns, psi, sanitizer } = machine
+  const { user, lsm, cgroup, kernel, before, arch, userns, psi, sanitizer } = machine
   if (user && user !== facts.user) return `needs ${user === 'root' ? 'root' : 'an ordinary user'}`
   if (lsm && !list(lsm).includes(facts.lsm)) {
     return `needs LSM ${list(lsm).join(' or ')}, here: ${facts.lsm}`
@@ -117,6 +119,7 @@ export function unmet(machine: Machine): string | undefined {
   const controllers = list(machine.controllers).filter((name) => !facts.controllers.includes(name))
   if (controllers.length > 0) return `needs cgroup v2 controller ${controllers.join(', ')}`
   if (kernel && older(facts.kernel, kernel)) return `needs Linux ${kernel}, here: ${facts.kernel}`
+  if (before && !older(facts.kernel, before)) return `needs Linux before ${before}, here: ${facts.kernel}`
   if (arch && !list<string>(arch).includes(facts.arch)) return `needs ${list(arch).join(' or ')}`
   const tools = list(machine.tools).filter((name) => !hasProgram(name))
   if (tools.length > 0) return `needs ${tools.join(', ')}`
