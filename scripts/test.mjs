@@ -43,11 +43,15 @@ function pass(name) {
   const directory = mkdtempSync('/tmp/fancyproc-test-')
   try {
     const separate = name === 'user' && getuid() === 0
-    const { status } = separate ? asOrdinaryUser(directory, jest) : asCurrentUser(directory)
+    const { status, signal } = separate ? asOrdinaryUser(directory, jest) : asCurrentUser(directory)
     const file = join(directory, 'report')
     const text = existsSync(file) ? readFileSync(file, 'utf8') : ''
-    const report = text ? JSON.parse(text) : { passed: 0, failed: 0, ran: [], skipped: [] }
-    if (status !== 0) report.failed ||= 1
+    const report = text ? JSON.parse(text) : { passed: 0, failed: 0, failures: [], ran: [], skipped: [] }
+    if (status !== 0 && report.failed === 0) {
+      report.failed = 1
+      const how = signal ?? `status ${status}`
+      report.failures.push({ name: 'jest', message: [text ? `ended with ${how}` : `${how}, and no report`] })
+    }
     return { name, ...report }
   } finally {
     rmSync(directory, { recursive: true, force: true })
@@ -65,6 +69,14 @@ function listSkipped(passes) {
   for (const [heading, names] of reasons) console.log(`\nskipped: ${heading}\n  ${names.join('\n  ')}`)
 }
 
+/** All of them once more, shortly: of a long output only the end may be kept. */
+function listFailed(passes) {
+  for (const { name: user, failures } of passes) {
+    for (const { name, message } of failures)
+      console.log(`\nfailed (as ${user}): ${name}\n${message.map((line) => `    ${line}`).join('\n')}`)
+  }
+}
+
 await main(() => {
   const gone = core.filter((path) => !existsSync(at(path)))
   if (gone.length > 0) throw new Failure(`not in the checkout: ${gone.join(', ')}`)
@@ -76,6 +88,7 @@ await main(() => {
   const passes = wanted.map(pass)
   if (options.length === 0) for (const report of passes) saveReport({ ...report, smoke })
   listSkipped(passes)
+  listFailed(passes)
   const sum = (count) => passes.reduce((total, report) => total + count(report), 0)
   const failed = sum(({ failed }) => failed)
   console.log(

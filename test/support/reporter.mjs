@@ -4,6 +4,16 @@ import { relative } from 'node:path'
 
 const REASON = /\[skipped: ([^\]]*)\]$/
 
+/** What a failure says, and where in our files: a few lines, for the list at the end. */
+function digest(text = '') {
+  // eslint-disable-next-line no-control-regex
+  const lines = text.replace(/\x1b\[[\d;]*m/g, '').split('\n')
+  const frame = /^\s+at /
+  const said = lines.filter((line) => line.trim() !== '' && !frame.test(line)).slice(0, 12)
+  const place = lines.find((line) => frame.test(line) && /^(?!.*node_modules).*\/(test|lib)\//.test(line))
+  return [...said, ...(place ? [place.trim()] : [])].map((line) => line.slice(0, 200))
+}
+
 export default class Reporter {
   #pattern
   #root
@@ -18,14 +28,18 @@ export default class Reporter {
     const ran = []
     const skipped = []
     const silent = []
-    for (const { testResults: tests, testFilePath } of testResults) {
+    const failures = []
+    for (const { testResults: tests, testFilePath, testExecError } of testResults) {
       const file = relative(this.#root, testFilePath)
-      for (const { title, ancestorTitles, status } of tests) {
+      if (testExecError)
+        failures.push({ name: file, message: digest(testExecError.stack ?? testExecError.message) })
+      for (const { title, ancestorTitles, status, failureMessages } of tests) {
         const names = [...ancestorTitles, title]
         const reason = names.map((name) => REASON.exec(name)?.[1]).find(Boolean)
         const name = `${file}: ${names.map((part) => part.replace(REASON, '').trim()).join(' › ')}`
         if (status === 'passed' || status === 'failed') {
           ran.push(name)
+          if (status === 'failed') failures.push({ name, message: digest(failureMessages[0]) })
           continue
         }
         if (this.#pattern && !this.#pattern.test(names.join(' '))) continue
@@ -35,6 +49,8 @@ export default class Reporter {
     }
     const broken = testResults.filter(({ testExecError }) => testExecError).length
     const failed = numFailedTests + broken + silent.length + (numTotalTestSuites === 0 ? 1 : 0)
+    if (numTotalTestSuites === 0) failures.push({ name: 'jest', message: ['no test file is meant'] })
+    failures.push(...silent.map((name) => ({ name, message: ['applies here and did not run'] })))
     if (silent.length > 0) {
       this.#error = new Error(`applies here and did not run:\n  ${silent.join('\n  ')}`)
       console.error(`\n${this.#error.message}`)
@@ -43,7 +59,7 @@ export default class Reporter {
     if (FANCYPROC_REPORT) {
       appendFileSync(
         FANCYPROC_REPORT,
-        `${JSON.stringify({ passed: numPassedTests, failed, ran, skipped })}\n`,
+        `${JSON.stringify({ passed: numPassedTests, failed, failures, ran, skipped })}\n`,
       )
     }
   }
