@@ -9,7 +9,10 @@ import { asOrdinaryUser } from './ordinary.mjs'
 import { at, bin, Failure, main } from './project.mjs'
 import { saveReport } from './vm/report.mjs'
 
-/** The core: how programs start and fail, their steps, namespaces and labels, and what this kernel has. */
+/**
+ * The core: how programs start and fail, their steps, namespaces and labels, and what this kernel has. Among it is all
+ * that only runs with AppArmor or on the newest kernel.
+ */
 const SMOKE = [
   'spawn',
   'clone',
@@ -18,7 +21,11 @@ const SMOKE = [
   'thread',
   'probe',
   'namespaces',
+  'namespaces-list',
   'labels',
+  'apparmor',
+  'selinux-files',
+  'selinux-relabel',
   'cgroups-files',
 ]
 
