@@ -126,12 +126,18 @@ able.describe('a tree', () => {
 
   test('is left when a signal says so, with nothing open', async () => {
     const before = openFiles()
-    const controller = new AbortController()
+    let controller = new AbortController()
     const choose = (name: string): string => {
       if (name === '/etc/deep/a') controller.abort()
       return label
     }
+    await expect(selinux.relabel(tree, choose, { signal: controller.signal })).rejects.toMatchObject({
+      name: 'AbortError',
+    })
+    // The function was asked about all of so small a tree at once, and nothing of it was done.
+    expect(await labelOf(`${tree}/etc/passwd`)).not.toBe(label)
     sh(`mkdir '${tree}/many' && cd '${tree}/many' && seq 1000 | xargs touch`)
+    controller = new AbortController()
     await expect(selinux.relabel(tree, choose, { signal: controller.signal })).rejects.toMatchObject({
       name: 'AbortError',
     })

@@ -123,6 +123,8 @@ export async function relabel(
         const chosen = choose?.(row[0], statOf(row)) ?? null
         return chosen === null ? null : contextText(chosen, `relabel: context of ${row[0]}`)
       })
+      // By the function, maybe: these rows may be the last ones.
+      signal?.throwIfAborted()
     }
   } finally {
     binding.relabelEnd(walk)
