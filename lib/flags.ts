@@ -33,10 +33,10 @@ export class FlagTable<Name extends string> {
 
   #combine(flags: unknown, argument: string, limit: bigint): bigint {
     if (!Array.isArray(flags)) return this.#one(flags, argument, limit)
-    return flags.reduce<bigint>(
-      (all, flag, i) => all | this.#one(flag, `${argument}[${String(i)}]`, limit),
-      0n,
-    )
+    let all = 0n
+    for (const [i, flag] of flags.entries())
+      all |= this.#bits.get(flag as string) ?? this.#one(flag, `${argument}[${String(i)}]`, limit)
+    return all
   }
 
   #one(flag: unknown, argument: string, limit: bigint): bigint {

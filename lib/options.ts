@@ -1,7 +1,6 @@
 // What spawn() takes, and its validation: all of it before anything has happened.
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
-import { toUSVString } from 'node:util'
 import type { Cgroup } from './cgroups.ts'
 import { invalid, outOfRange, show } from './errors.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
@@ -68,7 +67,7 @@ export function text(value: unknown, argument: string, { empty = false } = {}): 
   if (typeof value !== 'string') throw invalid(argument, `expected a string, got ${show(value)}`)
   if (value === '' && !empty) throw invalid(argument, 'is empty')
   if (value.includes('\0')) throw invalid(argument, 'holds a NUL byte')
-  if (toUSVString(value) !== value) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
+  if (!value.isWellFormed()) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
   return value
 }
 
@@ -127,10 +126,10 @@ function ofStream(entry: unknown): number | undefined {
 }
 
 function stdioEntry(entry: unknown, target: number): Source {
-  const argument = `stdio[${String(target)}]`
   if (entry === undefined || entry === null) return target < 3 ? 'pipe' : 'ignore'
   if (entry === 'pipe' || entry === 'ignore') return entry
   if (entry === 'inherit') return { fd: target }
+  const argument = `stdio[${String(target)}]`
   if (entry === 'pty') throw invalid(argument, "a pty is for descriptors 0 to 2 together: stdio: 'pty'")
   if (isFdLike(entry)) return { fd: fdNumber(entry, argument) }
   const fd = ofStream(entry)
@@ -145,7 +144,7 @@ function stdioSources(stdio: unknown): Source[] {
   if (stdio === undefined) return ['pipe', 'pipe', 'pipe']
   if (stdio === 'pty') return ['pty', 'pty', 'pty']
   if (stdio === 'pipe' || stdio === 'ignore' || stdio === 'inherit') {
-    return [0, 1, 2].map((target) => stdioEntry(stdio, target))
+    return [stdioEntry(stdio, 0), stdioEntry(stdio, 1), stdioEntry(stdio, 2)]
   }
   if (!Array.isArray(stdio))
     throw invalid('stdio', `expected 'pipe', 'inherit', 'ignore', 'pty' or an array, got ${show(stdio)}`)

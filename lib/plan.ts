@@ -69,11 +69,12 @@ export interface Plan {
 class Writer {
   bytes = Buffer.alloc(4096)
   length = 0
+  #view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
 
   /** Empty again, and no larger for good than most plans are. */
   restart(): void {
     this.length = 0
-    if (this.bytes.length > MOST_KEPT) this.bytes = Buffer.alloc(4096)
+    if (this.bytes.length > MOST_KEPT) this.#replace(Buffer.alloc(4096))
   }
 
   /** Room of a size, 8-aligned and zeroed; where it begins. */
@@ -96,31 +97,50 @@ class Writer {
           : value.length * 3
     this.#grow(at + most + 1)
     let length = value.length
-    if (typeof value === 'string') length = this.bytes.write(value, at, 'utf8')
-    else this.bytes.set(value, at)
+    if (typeof value !== 'string') this.bytes.set(value, at)
+    else if (!this.#ascii(value, at)) length = this.bytes.write(value, at, 'utf8')
     this.bytes[at + length] = 0
     this.length = at + length + 1
     return { at, length }
+  }
+
+  /** Most strings are short, and ASCII: a call out of JavaScript takes longer. */
+  #ascii(value: string, at: number): boolean {
+    if (value.length > 64) return false
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i)
+      if (code > 0x7f) return false
+      this.bytes[at + i] = code
+    }
+    return true
   }
 
   #grow(size: number): void {
     if (size <= this.bytes.length) return
     const larger = Buffer.alloc(Math.max(size, this.bytes.length * 2))
     this.bytes.copy(larger, 0, 0, this.length)
-    this.bytes = larger
+    this.#replace(larger)
+  }
+
+  #replace(bytes: Buffer<ArrayBuffer>): void {
+    this.bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   }
 
   u16(at: number, value: number): void {
-    this.bytes.writeUInt16LE(value, at)
+    this.#view.setUint16(at, value, true)
   }
   u32(at: number, value: number): void {
-    this.bytes.writeUInt32LE(value, at)
+    this.#view.setUint32(at, value, true)
   }
   i32(at: number, value: number): void {
-    this.bytes.writeInt32LE(value, at)
+    this.#view.setInt32(at, value, true)
   }
   u64(at: number, value: number | bigint): void {
-    this.bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at)
+    if (typeof value === 'bigint') return this.#view.setBigUint64(at, BigInt.asUintN(64, value), true)
+    // Two halves: a BigInt would have to be allocated for each.
+    this.u32(at, value)
+    this.u32(at + 4, Math.floor(value / 2 ** 32))
   }
 }
 
@@ -142,7 +162,9 @@ class Encoder {
   }
 
   get given(): Int32Array {
-    return Int32Array.from(this.#given.keys())
+    const fds = new Int32Array(this.#given.size)
+    for (const [fd, index] of this.#given) fds[index] = fd
+    return fds
   }
 
   get slotCount(): number {
@@ -153,16 +175,18 @@ class Encoder {
   prepare(steps: readonly Step[], nameOf: (index: number) => string): void {
     const seen = new Set<Step>()
     for (const [index, step] of steps.entries()) {
-      const name = nameOf(index)
       for (const argument of step.args) {
         if (!(argument instanceof Step)) continue
         if (!seen.has(argument))
-          throw invalid(name, `uses the fd of a step that does not come before it: ${String(argument)}`)
+          throw invalid(
+            nameOf(index),
+            `uses the fd of a step that does not come before it: ${String(argument)}`,
+          )
         if (!this.#slots.has(argument)) this.#slots.set(argument, this.#slots.size)
       }
       const operation = this.operation(step)
       if (operation.flags & YIELDS_FD && seen.has(step))
-        throw invalid(name, `this step already has its place in the list: ${String(step)}`)
+        throw invalid(nameOf(index), `this step already has its place in the list: ${String(step)}`)
       seen.add(step)
     }
     if (this.#slots.size > MAX_SLOTS)
@@ -184,7 +208,7 @@ class Encoder {
     const at = writer.reserve(OP_SIZE + kinds.length * CELL_SIZE)
     writer.u16(at, operation.code)
     writer.u16(at + 2, kinds.length)
-    writer.bytes.writeInt16LE(this.#slots.get(step) ?? -1, at + 4)
+    writer.u16(at + 4, this.#slots.get(step) ?? -1)
     for (const [i, errno] of step.ignored.entries()) writer.bytes[at + 8 + i] = errno
     writer.u32(at + 12, index)
   }

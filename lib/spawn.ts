@@ -83,13 +83,12 @@ function checkGiven(options: Checked): void {
 }
 
 export function checkGivenFds(options: Explained): void {
-  const { steps } = options
   const name = stepNames(options)
-  for (const [index, { operation, args }] of steps.entries()) {
-    const kinds = native().table.get(operation)?.arguments ?? ''
+  for (const [index, { operation, args }] of options.steps.entries()) {
     for (const [i, value] of args.entries()) {
-      const isFd = /f/i.test(kinds[i] ?? '') && isFdLike(value) && value !== AT_FDCWD
-      if (isFd) requireOpen(value, name(index))
+      if (!isFdLike(value) || value === AT_FDCWD) continue
+      const kind = native().table.get(operation)?.arguments[i]
+      if (kind === 'f' || kind === 'F') requireOpen(value, name(index))
     }
   }
 }

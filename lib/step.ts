@@ -110,21 +110,21 @@ export function flatten(steps: unknown, argument = 'steps'): Step[] {
   if (!Array.isArray(steps)) throw invalid(argument, `expected an array of steps, got ${show(steps)}`)
   const flat: Step[] = []
   // Not recursive: a list may be long, and nested by a loop.
-  const stack: { list: readonly unknown[]; at: number; name: string }[] = [
-    { list: steps, at: 0, name: argument },
-  ]
+  const stack: { list: readonly unknown[]; at: number }[] = [{ list: steps, at: 0 }]
+  const refuse = (problem: string): never => {
+    const name = stack.map(({ at }) => `[${String(at - 1)}]`).join('')
+    throw invalid(`${argument}${name}`, problem)
+  }
   for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
     if (top.at >= top.list.length) {
       stack.pop()
       continue
     }
-    const name = `${top.name}[${String(top.at)}]`
     const item = top.list[top.at++]
     if (item instanceof Step) flat.push(item)
-    else if (Array.isArray(item)) {
-      if (stack.some(({ list }) => list === item)) throw invalid(name, 'this array contains itself')
-      stack.push({ list: item, at: 0, name })
-    } else throw invalid(name, `expected a step, got ${show(item)}`)
+    else if (!Array.isArray(item)) refuse(`expected a step, got ${show(item)}`)
+    else if (stack.some(({ list }) => list === item)) refuse('this array contains itself')
+    else stack.push({ list: item, at: 0 })
   }
   return flat
 }

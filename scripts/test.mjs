@@ -35,22 +35,21 @@ const core = smoke ? SMOKE.map((name) => `test/${name}.test.ts`) : []
 const flags = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules']
 const jest = [...flags, bin('jest'), ...options, ...core]
 
-function asCurrentUser(directory) {
+function asCurrentUser(directory, args) {
   const FANCYPROC_REPORT = join(directory, 'report')
-  return spawnSync(execPath, jest, {
+  return spawnSync(execPath, args, {
     cwd: at(),
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...env, FANCYPROC_REPORT },
   })
 }
 
-/** Runs one pass, and reads what test/support/reporter.mjs counted. */
-function pass(name) {
-  console.error(`\n── as ${name === 'root' ? 'root' : 'an ordinary user'} ──`)
+/** Runs jest as one of the users, and reads what test/support/reporter.mjs counted. */
+function run(name, args) {
   const directory = mkdtempSync('/tmp/fancyproc-test-')
   try {
     const separate = name === 'user' && getuid() === 0
-    const { status, signal } = separate ? asOrdinaryUser(directory, jest) : asCurrentUser(directory)
+    const { status, signal } = separate ? asOrdinaryUser(directory, args) : asCurrentUser(directory, args)
     const file = join(directory, 'report')
     const text = existsSync(file) ? readFileSync(file, 'utf8') : ''
     const report = text ? JSON.parse(text) : { passed: 0, failed: 0, failures: [], ran: [], skipped: [] }
@@ -59,10 +58,40 @@ function pass(name) {
       const how = signal ?? `status ${status}`
       report.failures.push({ name: 'jest', message: [text ? `ended with ${how}` : `${how}, and no report`] })
     }
-    return { name, ...report }
+    return report
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
+}
+
+/** Of the two runs together; `unsteady`: what failed, and passed when it was run again. */
+function merge(first, second) {
+  const { failures, failed } = second
+  const ran = [...new Set([...first.ran, ...second.ran])]
+  const failing = new Set(failures.map(({ name }) => name))
+  const unsteady = first.failures.filter(({ name }) => !failing.has(name))
+  return {
+    ...first,
+    ran,
+    failures,
+    failed,
+    passed: ran.filter((name) => !failing.has(name)).length,
+    unsteady,
+  }
+}
+
+/**
+ * One pass. With FANCYPROC_AGAIN=1, and no arguments for jest, the files in which something failed are run a second time, one after the other: on a
+ * machine that does much else at the same time, that tells what is broken from what was hindered.
+ */
+function pass(name) {
+  console.error(`\n── as ${name === 'root' ? 'root' : 'an ordinary user'} ──`)
+  const first = run(name, jest)
+  const files = [...new Set(first.failures.map(({ name }) => name.split(': ')[0]))]
+  const are = files.length > 0 && files.every((file) => file.endsWith('.test.ts'))
+  if (env.FANCYPROC_AGAIN !== '1' || options.length > 0 || !are) return { name, unsteady: [], ...first }
+  console.error(`\n── again: ${files.join(' ')} ──`)
+  return { name, ...merge(first, run(name, [...flags, bin('jest'), '--runInBand', ...files])) }
 }
 
 function listSkipped(passes) {
@@ -78,9 +107,13 @@ function listSkipped(passes) {
 
 /** All of them once more, shortly: of a long output only the end may be kept. */
 function listFailed(passes) {
-  for (const { name: user, failures } of passes) {
-    for (const { name, message } of failures)
-      console.log(`\nfailed (as ${user}): ${name}\n${message.map((line) => `    ${line}`).join('\n')}`)
+  const list = (how, tests) => {
+    for (const { name, message } of tests)
+      console.log(`\n${how}: ${name}\n${message.map((line) => `    ${line}`).join('\n')}`)
+  }
+  for (const { name: user, failures, unsteady } of passes) {
+    list(`failed once, and passed when it was run again (as ${user})`, unsteady)
+    list(`failed (as ${user})`, failures)
   }
 }
 

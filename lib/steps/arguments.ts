@@ -1,6 +1,5 @@
 // How the constructors check what they are given. An argument is named with its call: 'mount: target'.
 import type { constants } from 'node:os'
-import { toUSVString } from 'node:util'
 import { invalid, outOfRange, show } from '../errors.ts'
 import { type FdLike, fdNumber, isFdLike } from '../fd.ts'
 import { type Argument, FdStep, Procfs, Step } from '../step.ts'
@@ -39,7 +38,7 @@ export function text(value: unknown, argument: string, { empty = false, most = I
   if (typeof value !== 'string') throw invalid(argument, `expected a string, got ${show(value)}`)
   if (value === '' && !empty) throw invalid(argument, 'is empty')
   if (value.includes('\0')) throw invalid(argument, `holds a NUL byte: ${show(value)}`)
-  if (toUSVString(value) !== value) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
+  if (!value.isWellFormed()) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
   const length = Buffer.byteLength(value)
   if (length > most) throw outOfRange(argument, `${String(length)} bytes, the kernel takes ${String(most)}`)
   return value
@@ -62,7 +61,7 @@ export function bytes(value: unknown, argument: string): string | Uint8Array {
   if (value instanceof Uint8Array) return value
   if (typeof value !== 'string')
     throw invalid(argument, `expected a string or a Uint8Array, got ${show(value)}`)
-  if (toUSVString(value) !== value) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
+  if (!value.isWellFormed()) throw invalid(argument, `is not well-formed Unicode: ${show(value)}`)
   return value
 }
 

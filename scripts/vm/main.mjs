@@ -61,6 +61,7 @@ await main(async () => {
       FANCYPROC_SCALE: env.FANCYPROC_SCALE ?? '0.1',
       FANCYPROC_SLOWNESS: env.FANCYPROC_SLOWNESS ?? '10',
       FANCYPROC_JEST_CACHE: '/dev/shm/jest',
+      FANCYPROC_AGAIN: env.FANCYPROC_AGAIN ?? '',
       CI: 'true',
     }
     const suite = `node scripts/test.mjs ${rest.map(quote).join(' ')}`
