@@ -13,6 +13,7 @@ export interface Row {
   section: string
   what: string
   unit: string
+  /** Nothing but NaN where it could not be measured; `note` tells why. */
   ours: Spread
   /** What it is compared with. */
   against?: string
@@ -23,20 +24,50 @@ export interface Row {
   note?: string
 }
 
+/** How often something is measured: so many times, or as often as there is time for. */
+export interface Rounds {
+  count: number
+  seconds: number
+}
+
 export interface Context {
   /** Under 60 s for all sections together. */
   quick: boolean
-  /** So many rounds, or fewer if it has to be quick. */
-  rounds: (full: number, quick?: number) => number
+  rounds: (full: number, quick?: number) => Rounds
+}
+
+export function context(quick: boolean): Context {
+  return {
+    quick,
+    rounds: (full, fewer = 10) => (quick ? { count: fewer, seconds: 1.5 } : { count: full, seconds: 20 }),
+  }
 }
 
 export type Section = (context: Context) => Promise<Row[]>
 
-type Unnamed = Omit<Row, 'section'>
+export type Unnamed = Omit<Row, 'section'>
 
-/** One value of each contestant per round, in turns, so that all are measured in the same weather. */
+const LEAST_ROUNDS = 3
+
+/** The same order in every run, and another one in every round. */
+function shuffler(): <T>(values: readonly T[]) => T[] {
+  let state = 1
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+  return (values) => {
+    const rest = [...values]
+    return values.map(() => rest.splice(random(rest.length), 1)).flat()
+  }
+}
+
+/**
+ * One value of each contestant per round, in turns, so that all are measured in the same weather; in another order each
+ * time, for who comes after a heavy one finds its caches cold and its remains being cleared away.
+ */
 export async function inTurns<Name extends string>(
-  rounds: number,
+  rounds: Rounds,
   contestants: Record<Name, () => number | Promise<number>>,
   warmup = 3,
 ): Promise<Record<Name, number[]>> {
@@ -45,10 +76,11 @@ export async function inTurns<Name extends string>(
     Name,
     number[]
   >
-  for (let round = -warmup; round < rounds; round++) {
-    // Who goes first has the colder caches: all do in turn.
-    const first = Math.abs(round) % names.length
-    for (const name of [...names.slice(first), ...names.slice(0, first)]) {
+  const shuffle = shuffler()
+  const end = performance.now() + rounds.seconds * 1e3
+  for (let round = -warmup; round < rounds.count; round++) {
+    if (round >= LEAST_ROUNDS && performance.now() > end) break
+    for (const name of shuffle(names)) {
       const value = await contestants[name]()
       if (round >= 0) values[name].push(value)
     }
@@ -59,6 +91,10 @@ export async function inTurns<Name extends string>(
 export function alone(what: string, unit: string, ours: readonly number[], rest: Partial<Row> = {}): Unnamed {
   return { what, unit, ours: spread(ours), ...rest }
 }
+
+/** What this machine can't measure, or a contestant that doesn't run here. */
+export const missing = (what: string, why: string): Unnamed =>
+  alone(what, '', [], { note: `not measured: ${why}` })
 
 export function compared(
   what: string,
@@ -76,11 +112,17 @@ export function named(section: string, rows: Unnamed[]): Row[] {
   return rows.map((row) => ({ section, ...row }))
 }
 
+/** The value that a bar is about. */
+export function judged({ ours, ratio, bar }: Row): number {
+  if (bar?.of === 'ours p99') return ours.p99
+  return bar?.of === 'ours p50' || !ratio ? ours.p50 : ratio.p50
+}
+
 /** Whether it shows what it must; undefined where nothing is asked. */
-export function met({ ours, ratio, bar }: Row): boolean | undefined {
-  if (!bar) return undefined
-  const value = bar.of === 'ours p99' ? ours.p99 : bar.of === 'ours p50' || !ratio ? ours.p50 : ratio.p50
-  return value <= (bar.most ?? Infinity) && value >= (bar.least ?? -Infinity)
+export function met(row: Row): boolean | undefined {
+  if (!row.bar) return undefined
+  const value = judged(row)
+  return value <= (row.bar.most ?? Infinity) && value >= (row.bar.least ?? -Infinity)
 }
 
 /** Milliseconds of an action. */

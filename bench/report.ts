@@ -1,67 +1,101 @@
-// Rows as a table for a terminal, and as one for docs/performance.md.
+// Rows as tables, for a terminal and for docs/performance.md.
 import { cpus, release, totalmem } from 'node:os'
 import Table from 'cli-table3'
-import { type Bar, met, type Row } from './measure.ts'
+import { judged, met, type Row } from './measure.ts'
 import type { Spread } from './statistics.ts'
 
 export function machine(): string {
   const [cpu] = cpus()
   const memory = (totalmem() / 2 ** 30).toFixed(0)
-  return `Linux ${release()}, Node ${process.version}, ${String(cpus().length)} × ${cpu?.model.trim() ?? 'unknown'}, ${memory} GiB`
+  return `Linux ${release()}, Node ${process.version}, ${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ${memory} GiB`
 }
 
-function figure(value: number): string {
+export function figure(value: number): string {
   if (Number.isNaN(value)) return ''
-  if (value >= 100) return value.toFixed(0)
-  return value.toPrecision(value < 0.01 ? 1 : value < 0.1 ? 2 : 3)
+  if (Math.abs(value) >= 100) return value.toFixed(0)
+  return value === 0 ? '0' : value.toPrecision(Math.abs(value) < 0.01 ? 1 : Math.abs(value) < 0.1 ? 2 : 3)
 }
 
 const between = ({ p10, p90 }: Spread): string => `${figure(p10)}–${figure(p90)}`
 
-function asked(bar: Bar | undefined, ratio: Spread | undefined): string {
+/** What is judged is a ratio, not a value of ours. */
+export const isRatio = ({ bar, ratio }: Row): boolean => bar?.of === undefined && ratio !== undefined
+
+export function asked(row: Row): string {
+  const { bar } = row
   if (!bar) return ''
-  const sign = bar.most === undefined ? `≥ ${String(bar.least)}` : `≤ ${String(bar.most)}`
+  const sign = bar.most === undefined ? `≥ ${bar.least ?? ''}` : `≤ ${bar.most}`
   if (bar.of === 'ours p99') return `p99 ${sign}`
-  return bar.of === undefined && ratio ? `${sign}×` : sign
+  return isRatio(row) ? `${sign}×` : sign
 }
 
-export const head = ['', 'ratio', 'spread', 'fancyproc p50', 'p99', 'against', 'its p50', 'bar', ''] as const
+/** The value that a bar is about, as a text. */
+export const shown = (row: Row): string =>
+  isRatio(row) ? `${figure(judged(row))}×` : `${figure(judged(row))} ${row.unit}`
+
+const verdict = (row: Row): string => {
+  const answer = met(row)
+  return answer === undefined ? '' : answer ? '✓' : '✗'
+}
+
+const head = ['', 'ratio', 'p10–p90', 'fancyproc p50', 'p99', 'against', 'its p50', 'p99', 'bar', ''] as const
+
+/** Of one value there are no quantiles. */
+const tail = ({ p10, p99 }: Spread): string => (p10 === p99 ? '' : figure(p99))
 
 function cells(row: Row): string[] {
-  const { what, unit, ours, against, theirs, ratio, bar, note } = row
-  const verdict = met(row)
+  const { what, unit, ours, against, theirs, ratio, note } = row
   return [
     what,
     ratio ? `${figure(ratio.p50)}×` : '',
     ratio ? between(ratio) : '',
     Number.isNaN(ours.p50) ? '' : `${figure(ours.p50)} ${unit}`,
-    ours.p99 === ours.p50 ? '' : figure(ours.p99),
+    tail(ours),
     note ?? against ?? '',
     theirs ? figure(theirs.p50) : '',
-    asked(bar, ratio),
-    verdict === undefined ? '' : verdict ? '✓' : '✗',
+    theirs ? tail(theirs) : '',
+    asked(row),
+    verdict(row),
   ]
 }
 
 export function table(rows: readonly Row[]): string {
-  const right = 'right' as const
+  const [left, right] = ['left', 'right'] as const
   const made = new Table({
     head: [...head],
-    colAligns: ['left', right, right, right, right, 'left', right, right, 'left'],
+    colAligns: [left, right, right, right, right, left, right, right, right, left],
     style: { head: [], border: [], compact: true },
   })
   made.push(...rows.map(cells))
   return made.toString()
 }
 
+const line = (values: readonly string[]): string => `| ${values.join(' | ')} |`
+
+/** `rows` under headings of their sections. */
+function bySection(rows: readonly Row[], columns: number, render: (row: Row) => string[]): string[] {
+  return rows.flatMap((row, i) => {
+    const heading = line([`**${row.section}**`, ...Array<string>(columns - 1).fill('')])
+    return [...(row.section === rows[i - 1]?.section ? [] : [heading]), line(render(row))]
+  })
+}
+
+/** What is asked, and what was measured. */
+export function bars(rows: readonly Row[]): string {
+  const judgedRows = rows.filter(({ bar }) => bar)
+  return [
+    line(['', 'against', 'bar', 'measured', '']),
+    '|-|-|-:|-:|-|',
+    ...bySection(judgedRows, 5, (row) => [
+      row.what,
+      isRatio(row) ? (row.against ?? '') : '',
+      asked(row),
+      shown(row),
+      verdict(row),
+    ]),
+  ].join('\n')
+}
+
 export function markdown(rows: readonly Row[]): string {
-  const line = (values: readonly string[]): string => `| ${values.join(' | ')} |`
-  const lines = [line(head), '|-|-:|-:|-:|-:|-|-:|-:|-|']
-  let section = ''
-  for (const row of rows) {
-    if (row.section !== section) lines.push(line([`**${row.section}**`, ...Array<string>(8).fill('')]))
-    section = row.section
-    lines.push(line(cells(row)))
-  }
-  return lines.join('\n')
+  return [line(head), '|-|-:|-:|-:|-:|-|-:|-:|-:|-|', ...bySection(rows, head.length, cells)].join('\n')
 }

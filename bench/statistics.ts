@@ -14,9 +14,21 @@ export interface Spread {
   p50: number
   p90: number
   p99: number
+  /** Between these the median lies with 99 % confidence, whatever the distribution. */
+  low: number
+  high: number
 }
 
 export function spread(values: readonly number[]): Spread {
-  const [p10, p50, p90, p99] = [0.1, 0.5, 0.9, 0.99].map((share) => quantile(values, share))
-  return { p10: p10 ?? NaN, p50: p50 ?? NaN, p90: p90 ?? NaN, p99: p99 ?? NaN }
+  const at = (share: number): number => quantile(values, share)
+  // The ranks of a median: binomial, so a standard deviation is half the square root of the count.
+  const off = (2.576 * 0.5) / Math.sqrt(Math.max(1, values.length))
+  return {
+    p10: at(0.1),
+    p50: at(0.5),
+    p90: at(0.9),
+    p99: at(0.99),
+    low: at(Math.max(0, 0.5 - off)),
+    high: at(Math.min(1, 0.5 + off)),
+  }
 }

@@ -3,16 +3,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int main(int argc, char** argv) {
-  for (int left = argc > 1 ? atoi(argv[1]) : 0; left > 0; left--) {
-    pid_t pid = fork();
-    if (pid < 0) {
+  long count = argc > 1 ? atol(argv[1]) : 0;
+  pid_t* crowd = calloc((size_t)count + 1, sizeof *crowd);
+  for (long i = 0; i < count; i++) {
+    crowd[i] = fork();
+    if (crowd[i] < 0) {
       perror("fork");
       return 1;
     }
-    if (pid == 0) {
+    if (crowd[i] == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       for (;;) pause();
     }
@@ -20,7 +23,8 @@ int main(int argc, char** argv) {
   puts("there");
   fflush(stdout);
   char byte;
-  while (read(0, &byte, 1) > 0) {
-  }
+  while (read(0, &byte, 1) > 0) continue;
+  for (long i = 0; i < count; i++) kill(crowd[i], SIGKILL);
+  while (wait(NULL) > 0) continue;
   return 0;
 }

@@ -1,9 +1,15 @@
 // The physical limit: the system calls of an isolated launch, by hand, from a process of a few hundred KB.
 //
-//   limit [-u] [-b BINDS] [-g CGROUP] [-t THREADS] ROOT PROGRAM
+//   limit [-pu] [-b BINDS] [-g CGROUP] [-t THREADS] ROOT PROGRAM [ARGUMENT...]
+//   limit -n PROGRAM [ARGUMENT...]
 //
 // For each line "N" it launches PROGRAM in ROOT N times, over so many threads, waits for all exits, and prints wall-clock
 // nanoseconds and microseconds of CPU; a line "+N" leaves them standing, until its input ends.
+//
+// -b BINDS, -u, -g CGROUP: with so many bind mounts, in a user namespace, born in a cgroup.
+// -p: also what fancyproc does for every program before its first step: descriptors closed, stdin, stdout and stderr
+//     placed, signals, the limit of open files, and the parent-death signal for the time of the setup.
+// -n: nothing but exec, without stdio: what another tool takes when no Node starts it.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +38,11 @@ enum { STACK_SIZE = 64 * 1024, MOST_THREADS = 64 };
 long fp_clone3(struct clone_args* args, size_t size, int (*child)(void*), void* argument);
 
 static const char* root;
-static const char* program;
+static char** arguments;
 static int user;
+static int plumbing;
+static int exec_only;
+static int null = -1;
 static long binds;
 static char (*targets)[32];
 static int cgroup = -1;
@@ -49,14 +58,21 @@ static void map(const char* file, const char* text) {
   close(fd);
 }
 
-static int child(void* unused) {
-  (void)unused;
-  char* argv[] = {(char*)program, NULL};
-  char* envp[] = {NULL};
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  if (stays) prctl(PR_SET_PDEATHSIG, SIGKILL);
+static void plumb(void) {
+  struct sigaction none = {0};
+  struct rlimit files;
+  if (close_range(3, (unsigned)null - 1, 0) < 0 || close_range((unsigned)null + 1, ~0u, 0) < 0) _exit(110);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  sigaction(SIGPIPE, &none, NULL);
+  sigaction(SIGXFSZ, &none, NULL);
+  for (int fd = 0; fd < 3; fd++)
+    if (dup3(null, fd, 0) < 0) _exit(111);
+  if (getrlimit(RLIMIT_NOFILE, &files) < 0) _exit(112);
+  files.rlim_cur = files.rlim_max < 1024 ? files.rlim_max : 1024;
+  if (setrlimit(RLIMIT_NOFILE, &files) < 0) _exit(113);
+}
+
+static void isolate(void) {
   if (user) {
     map("/proc/self/setgroups", "deny");
     map("/proc/self/uid_map", "0 0 1");
@@ -71,7 +87,20 @@ static int child(void* unused) {
   if (syscall(SYS_pivot_root, ".", ".") < 0) _exit(105);
   if (umount2(".", MNT_DETACH) < 0) _exit(106);
   if (chdir("/") < 0) _exit(107);
-  execve(program, argv, envp);
+}
+
+static int child(void* unused) {
+  (void)unused;
+  char* envp[] = {NULL};
+  sigset_t none;
+  sigemptyset(&none);
+  if (plumbing) plumb();
+  for (int fd = 0; exec_only && fd < 3; fd++) dup3(null, fd, 0);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  if (stays) prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (!exec_only) isolate();
+  if (plumbing && !stays) prctl(PR_SET_PDEATHSIG, 0);
+  execve(arguments[0], arguments, exec_only ? environ : envp);
   _exit(108);
 }
 
@@ -83,7 +112,7 @@ static void fail(const char* what) {
 static void launch(void* stack) {
   struct clone_args args = {0};
   int status = 0;
-  args.flags = CLONE_VM | CLONE_VFORK | CLONE_NEW;
+  args.flags = CLONE_VM | CLONE_VFORK | (exec_only ? 0 : CLONE_NEW);
   if (user) args.flags |= CLONE_NEWUSER;
   if (cgroup >= 0) args.flags |= CLONE_INTO_CGROUP;
   args.cgroup = (uint64_t)cgroup;
@@ -98,7 +127,7 @@ static void launch(void* stack) {
   if (stays) {
     standing[atomic_fetch_add(&standing_count, 1)] = (pid_t)pid;
   } else if (waitpid((pid_t)pid, &status, 0) != pid || status != 0) {
-    fprintf(stderr, "limit: the child ended with status %#x\n", status);
+    fprintf(stderr, "limit: %s ended with status %#x\n", arguments[0], status);
     exit(1);
   }
 }
@@ -138,15 +167,20 @@ static void serve(long count, char* stacks) {
 
 int main(int argc, char** argv) {
   char line[32];
-  for (int option; (option = getopt(argc, argv, "ub:g:t:")) != -1;) {
+  for (int option; (option = getopt(argc, argv, "+npub:g:t:")) != -1;) {
+    if (option == 'n') exec_only = 1;
+    if (option == 'p') plumbing = 1;
     if (option == 'u') user = 1;
     if (option == 'b') binds = atol(optarg);
     if (option == 't') threads = atol(optarg);
     if (option == 'g' && (cgroup = open(optarg, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) fail(optarg);
   }
-  if (optind + 2 != argc || threads < 1 || threads > MOST_THREADS) return 2;
-  root = argv[optind];
-  program = argv[optind + 1];
+  if (optind + 2 - exec_only > argc || threads < 1 || threads > MOST_THREADS) return 2;
+  root = exec_only ? "/" : argv[optind++];
+  arguments = argv + optind;
+  // Above the others: there is something to close below it.
+  if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0) fail("/dev/null");
+  if ((null = fcntl(null, F_DUPFD_CLOEXEC, 10)) < 0) fail("/dev/null");
   targets = calloc((size_t)binds + 1, sizeof *targets);
   for (long i = 0; i < binds; i++) snprintf(targets[i], sizeof *targets, "b/%ld", i);
   char* stacks = aligned_alloc(4096, (size_t)threads * STACK_SIZE);

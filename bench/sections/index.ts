@@ -2,7 +2,7 @@ import type { Section } from '../measure.ts'
 import { kinds } from './kinds.ts'
 import { launch } from './launch.ts'
 import { memory } from './memory.ts'
-import { namespacesSection } from './namespaces.ts'
+import { psSection } from './ps.ts'
 import { size } from './size.ts'
 import { standing } from './standing.ts'
 import { streams } from './streams.ts'
@@ -15,7 +15,7 @@ export const sections: Readonly<Record<string, Section>> = {
   throughput,
   standing,
   kinds,
+  ps: psSection,
   streams,
-  namespaces: namespacesSection,
   size,
 }

@@ -1,65 +1,9 @@
 // Launch to exit of an isolated static program: six namespaces, a root of its own, a fresh procfs; and what others take.
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { spawn } from 'fancyproc'
-import { alone, compared, inTurns, named, type Row, type Section } from '../measure.ts'
-import { enter, fromNode, has, isolated, Limit, makeRoot, ours } from '../programs.ts'
-
-type Contestants = Record<string, () => Promise<number>>
-
-/** An OCI bundle without a terminal, made to do what the others do. */
-function bundle(root: string): string {
-  const directory = `${root}-bundle`
-  mkdirSync(directory)
-  const config = {
-    ociVersion: '1.0.2',
-    process: { user: { uid: 0, gid: 0 }, args: ['/true'], cwd: '/', env: [] },
-    root: { path: root },
-    mounts: [{ destination: '/proc', type: 'proc', source: 'proc' }],
-    linux: {
-      namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
-    },
-  }
-  writeFileSync(join(directory, 'config.json'), JSON.stringify(config))
-  return directory
-}
-
-/** What users take now, started by `child_process`. */
-function peers(root: string): Contestants {
-  const all: [program: string, args: (round: number) => string[]][] = [
-    ['bwrap', () => ['--unshare-all', '--bind', root, '/', '--proc', '/proc', '/true']],
-    ['unshare', () => ['-mpniuC', '--fork', `--root=${root}`, '/true']],
-  ]
-  if (process.getuid?.() === 0) {
-    const directory = bundle(root)
-    const id = (round: number): string => `fancyproc-bench-${String(process.pid)}-${String(round)}`
-    all.push(['runc', (round) => ['run', '--bundle', directory, id(round)]])
-    all.push(['crun', (round) => ['run', '--bundle', directory, id(round)]])
-    const quiet = ['--quiet', '--register=no', '--keep-unit', '--private-network', '--as-pid2']
-    all.push(['systemd-nspawn', () => [...quiet, '-D', root, '/true']])
-  }
-  return Object.fromEntries(
-    all
-      .filter(([program]) => has(program))
-      .map(([program, args]) => {
-        let round = 0
-        return [program, () => fromNode(program, args(round++))]
-      }),
-  )
-}
-
-/** Those that work on this machine. */
-async function working(contestants: Contestants): Promise<{ able: Contestants; failed: string[] }> {
-  const able: Contestants = {}
-  const failed: string[] = []
-  for (const [name, launch] of Object.entries(contestants)) {
-    await launch().then(
-      () => (able[name] = launch),
-      (error: unknown) => failed.push(`${name}: ${String(error)}`),
-    )
-  }
-  return { able, failed }
-}
+import { Limit } from '../limit.ts'
+import { compared, inTurns, missing, named, type Section } from '../measure.ts'
+import { fromNode, peers } from '../peers.ts'
+import { enter, isolated, makeRoot, ours, program } from '../programs.ts'
 
 /** CPU of a launch: of the child and all threads here. */
 async function cpuTime(launch: () => Promise<{ usage: Used | undefined }>): Promise<number> {
@@ -74,40 +18,70 @@ interface Used {
   systemCPUTime: number
 }
 
-const bars: Readonly<Record<string, number>> = { 'C, same calls': 1.15, bwrap: 0.5, runc: 0.1 }
+/** The C program with ever more of what we do, and nothing but an exec. */
+const variants = (root: string): Record<string, Limit> => ({
+  'C, same calls': new Limit(root, '/true'),
+  'C, and stdio, fds, signals': new Limit('-p', root, '/true'),
+  'C, and those, and a second exec': new Limit('-p', root, '/hop', '/true'),
+  'C, exec alone': new Limit('-n', program('true')),
+})
+
+const bars: Readonly<Record<string, number>> = {
+  'C, same calls': 1.15,
+  'bwrap from Node': 0.5,
+  'runc from Node': 0.1,
+}
 
 export const launch: Section = async ({ rounds }) => {
   using root = makeRoot()
-  using limit = new Limit(root.path)
+  const limits = variants(root.path)
+  const able = peers(root.path)
+  const working = able.filter(({ command }) => command.length > 0)
+  const standalone = working.map(({ name, command }): [string, Limit] => [name, new Limit('-n', ...command)])
   const options = { ...isolated, steps: [enter(root.path)] }
-  const { able, failed } = await working(peers(root.path))
-  const wall = await inTurns(rounds(300, 60), {
-    fancyproc: () => ours(options),
-    'C, same calls': async () => (await limit.launch()).wall,
-    'child_process, no isolation': () => fromNode(join(root.path, 'true'), []),
+  const fancyproc = (): Promise<number> => ours(options)
+  const wall = await inTurns<string>(rounds(500, 100), {
+    fancyproc,
+    'child_process, exec alone': () => fromNode(program('true'), []),
+    ...Object.fromEntries(Object.entries(limits).map(([name, limit]) => [name, limit.wall])),
   })
-  const rows = ['C, same calls', 'child_process, no isolation'].map((name) =>
-    compared('launch to exit', 'ms', wall.fancyproc, name, wall[name as keyof typeof wall], {
-      ...(bars[name] === undefined ? {} : { bar: { most: bars[name] } }),
-    }),
-  )
-  for (const [name, theirs] of Object.entries(able)) {
-    const times = await inTurns(rounds(60, 10), { fancyproc: () => ours(options), theirs })
-    const most = bars[name]
-    rows.push(
-      compared('launch to exit', 'ms', times.fancyproc, `${name}, from child_process`, times.theirs, {
-        ...(most === undefined ? {} : { bar: { most } }),
-      }),
-    )
-  }
-  for (const failure of failed)
-    rows.push(alone('launch to exit', 'ms', [], { note: `not measured: ${failure}` }))
-  const cpu = await inTurns(rounds(300, 60), {
+  const slow = await inTurns<string>(rounds(120, 15), {
+    fancyproc,
+    ...Object.fromEntries(
+      working.map(({ name, command: [file = '', ...args] }) => [
+        `${name} from Node`,
+        () => fromNode(file, args),
+      ]),
+    ),
+    ...Object.fromEntries(standalone.map(([name, limit]) => [name, limit.wall])),
+  })
+  const cpu = await inTurns<string>(rounds(300, 60), {
     fancyproc: () => cpuTime(() => spawn('/true', [], options).exited),
-    limit: async () => (await limit.launch()).cpu,
+    ...Object.fromEntries(Object.entries(limits).map(([name, limit]) => [name, limit.cpu])),
   })
-  rows.push(
-    compared('CPU of a launch', 'ms', cpu.fancyproc, 'C, same calls', cpu.limit, { bar: { most: 1.25 } }),
+  const rows = [wall, slow].flatMap(({ fancyproc: own = [], ...others }) =>
+    Object.entries(others).map(([name, theirs]) =>
+      compared('launch to exit', 'ms', own, name, theirs, barOf(bars[name])),
+    ),
   )
-  return named('launch', rows) satisfies Row[]
+  for (const { name, why } of able)
+    if (why !== undefined) rows.push(missing('launch to exit', `${name}: ${why}`))
+  const { fancyproc: own = [], ...others } = cpu
+  for (const [name, theirs] of Object.entries(others))
+    rows.push(
+      compared(
+        'CPU of a launch',
+        'ms',
+        own,
+        name,
+        theirs,
+        barOf(name === 'C, same calls' ? 1.25 : undefined),
+      ),
+    )
+  for (const limit of [...Object.values(limits), ...standalone.map(([, limit]) => limit)])
+    limit[Symbol.dispose]()
+  return named('launch', rows)
 }
+
+const barOf = (most: number | undefined): { bar?: { most: number } } =>
+  most === undefined ? {} : { bar: { most } }

@@ -1,88 +1,101 @@
 // Launch and event loop by how much memory Node has resident.
-import { spawn as nodeSpawn } from 'node:child_process'
-import { once } from 'node:events'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { spawn, type SpawnOptions } from 'fancyproc'
-import { alone, compared, inTurns, named, type Section } from '../measure.ts'
-import { enter, fromNode, isolated, makeRoot, ours } from '../programs.ts'
+import { freemem } from 'node:os'
+import { Loaded, type Measurement } from '../loaded.ts'
+import {
+  alone,
+  compared,
+  type Context,
+  inTurns,
+  missing,
+  named,
+  type Rounds,
+  type Section,
+  type Unnamed,
+} from '../measure.ts'
+import { makeRoot } from '../programs.ts'
 
 const GIB = 2 ** 30
+const sizes = { '50 MB': 0, '1 GB': GIB, '4 GB': 4 * GIB }
+const first = '50 MB'
 
-/** Milliseconds until the call returns; the rest is waited for. */
-async function held(launch: () => { ended: Promise<unknown> }): Promise<number> {
-  const start = performance.now()
-  const { ended } = launch()
-  const time = performance.now() - start
-  await ended
-  return time
+const ours = ['launch', 'held', 'piped', 'sockets', 'longest', 'busy'] as const
+const both = [
+  ...(['launch', 'launchNode', 'held', 'heldNode', 'piped', 'pipedNode'] as const),
+  ...(['longest', 'longestNode', 'busy', 'busyNode'] as const),
+]
+
+type Values = (size: string, measurement: Measurement) => number[]
+
+/** All sizes at the same time, in turns. */
+async function measure(
+  rounds: Rounds,
+  nodes: ReadonlyMap<string, Loaded>,
+  measurements: readonly Measurement[],
+  warmup = 3,
+): Promise<Values> {
+  const contestants = [...nodes].flatMap(([size, node]) =>
+    measurements.map((name): [string, () => Promise<number>] => [`${size} ${name}`, () => node.ask(name)]),
+  )
+  const values = await inTurns<string>(rounds, Object.fromEntries(contestants), warmup)
+  return (size, measurement) => values[`${size} ${measurement}`] ?? []
 }
 
-const piped: SpawnOptions = { stdio: 'pipe', env: {} }
-const ignored: SpawnOptions = { stdio: 'ignore', env: {} }
-
-export const memory: Section = async ({ rounds, quick }) => {
+export const memory: Section = async (context) => {
   using root = makeRoot()
-  const file = `${root.path}/true`
-  const options = { ...isolated, steps: [enter(root.path)] }
-  const rows = []
-  const ballast: Buffer[] = []
-  let first: number[] | undefined
-  for (const gibibytes of quick ? [0, 1] : [0, 1, 4]) {
-    while (ballast.length < gibibytes * 4) ballast.push(Buffer.alloc(GIB / 4, 1))
-    const size = gibibytes === 0 ? '50 MB' : `${String(gibibytes)} GB`
-    const fancy = (how: SpawnOptions) => (): { ended: Promise<unknown> } => {
-      const child = spawn(file, [], how)
-      return { ended: how.stdio === 'pipe' ? once(child, 'close') : child.exited }
-    }
-    const nodes = (stdio: 'pipe' | 'ignore') => (): { ended: Promise<unknown> } => ({
-      ended: once(nodeSpawn(file, [], { stdio, env: {} }), stdio === 'pipe' ? 'close' : 'exit'),
-    })
-    const count = rounds(gibibytes > 1 ? 60 : 150, 30)
-    const times = await inTurns(count, {
-      isolated: () => ours(options),
-      theirs: () => fromNode(file, []),
-      held: () => held(fancy(ignored)),
-      theirsHeld: () => held(nodes('ignore')),
-      piped: () => held(fancy(piped)),
-      theirsPiped: () => held(nodes('pipe')),
-    })
-    first ??= times.isolated
-    rows.push(
-      compared(`launch to exit, ${size} resident`, 'ms', times.isolated, 'at 50 MB', first, {
-        ...(gibibytes === 4 ? { bar: { most: 1.2 } } : {}),
-      }),
-      compared(
-        `launch to exit, ${size} resident`,
-        'ms',
-        times.isolated,
-        'child_process, no isolation',
-        times.theirs,
-      ),
-      compared(`loop held by spawn(), ${size}`, 'ms', times.held, 'child_process', times.theirsHeld, {
-        bar: { of: 'ours p50', most: 0.1 },
-      }),
-      alone(`loop held by spawn(), ${size}, p99`, 'ms', times.held, { bar: { of: 'ours p99', most: 1 } }),
-      compared(`loop held, three pipes, ${size}`, 'ms', times.piped, 'child_process', times.theirsPiped),
-    )
-    rows.push(await delay(size, options, rounds(60, 20)))
+  const nodes = new Map<string, Loaded>()
+  const rows: Unnamed[] = []
+  for (const [size, bytes] of Object.entries(sizes)) {
+    if (context.quick && bytes > GIB) continue
+    if (freemem() < bytes * 1.5) rows.push(missing(`${size} resident`, 'this machine has less'))
+    else nodes.set(size, new Loaded(bytes, root.path))
+  }
+  try {
+    for (const node of nodes.values()) await node.resident()
+    rows.push(...(await table(context, nodes)))
+  } finally {
+    for (const node of nodes.values()) node[Symbol.dispose]()
   }
   return named('memory', rows)
 }
 
-/** The same by perf_hooks, which knows no better than a millisecond. */
-async function delay(size: string, options: SpawnOptions, count: number): Promise<ReturnType<typeof alone>> {
-  const histogram = monitorEventLoopDelay({ resolution: 1 })
-  histogram.enable()
-  for (let i = 0; i < count; i++) await ours(options)
-  histogram.disable()
-  const milliseconds = [10, 50, 90, 99].map((share) => histogram.percentile(share) / 1e6)
-  return {
-    ...alone(`event-loop delay while spawning, ${size}`, 'ms', []),
-    ours: {
-      p10: milliseconds[0] ?? NaN,
-      p50: milliseconds[1] ?? NaN,
-      p90: milliseconds[2] ?? NaN,
-      p99: milliseconds[3] ?? NaN,
-    },
+async function table({ rounds, quick }: Context, nodes: ReadonlyMap<string, Loaded>): Promise<Unnamed[]> {
+  const own = await measure({ ...rounds(400, 40), seconds: quick ? 1.5 : 40 }, nodes, ours)
+  const beside = await measure(rounds(40, 3), nodes, both, 1)
+  const rows: Unnamed[] = []
+  for (const size of nodes.keys()) {
+    if (size === first) continue
+    rows.push(
+      compared(`launch to exit, ${size}`, 'ms', own(size, 'launch'), `at ${first}`, own(first, 'launch'), {
+        ...(size === '4 GB' ? { bar: { most: 1.2 } } : {}),
+      }),
+    )
   }
+  for (const size of nodes.keys()) {
+    const versus = (what: string, measurement: Measurement, theirs: Measurement): Unnamed =>
+      compared(
+        `${what}, ${size}`,
+        'ms',
+        beside(size, measurement),
+        'child_process, no isolation',
+        beside(size, theirs),
+      )
+    const [held, piped, sockets] = (['held', 'piped', 'sockets'] as const).map((name) => own(size, name))
+    const least = (held ?? []).map((value, i) => value + (sockets?.[i] ?? NaN))
+    rows.push(
+      alone(`loop held by spawn(), ${size}`, 'ms', held ?? [], { bar: { of: 'ours p50', most: 0.1 } }),
+      alone(`loop held by spawn(), ${size}, p99`, 'ms', held ?? [], { bar: { of: 'ours p99', most: 1 } }),
+      compared(`with three pipes, ${size}`, 'ms', piped ?? [], 'without, and three net.Sockets', least, {
+        bar: { most: 1 },
+      }),
+      alone(`three net.Sockets alone, ${size}`, 'ms', sockets ?? []),
+      alone(`longest hold in 3 launches, perf_hooks, ${size}`, 'ms', own(size, 'longest')),
+      alone(`loop busy per launch, perf_hooks, ${size}`, 'ms', own(size, 'busy')),
+      versus('launch to exit', 'launch', 'launchNode'),
+      versus('loop held by spawn()', 'held', 'heldNode'),
+      versus('with three pipes', 'piped', 'pipedNode'),
+      versus('longest hold in 3 launches, perf_hooks', 'longest', 'longestNode'),
+      versus('loop busy per launch, perf_hooks', 'busy', 'busyNode'),
+    )
+  }
+  return rows
 }

@@ -1,8 +1,9 @@
 // Many launches, so many at a time.
 import { cpus } from 'node:os'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Limit } from '../limit.ts'
 import { alone, compared, inTurns, named, type Section } from '../measure.ts'
-import { enter, isolated, Limit, makeRoot, ours } from '../programs.ts'
+import { enter, isolated, makeRoot, ours } from '../programs.ts'
 
 async function many(count: number, concurrency: number, launch: () => Promise<unknown>): Promise<number> {
   const start = performance.now()
@@ -14,41 +15,52 @@ async function many(count: number, concurrency: number, launch: () => Promise<un
   return (count / (performance.now() - start)) * 1e3
 }
 
+const concurrencies = [1, 2, 8, 64, 512]
+
 export const throughput: Section = async ({ rounds, quick }) => {
   using root = makeRoot()
   const options = { ...isolated, steps: [enter(root.path)] }
   const count = quick ? 200 : 2000
-  const rows = []
-  using limit = new Limit(root.path, ['-t', String(cpus().length)])
-  for (const concurrency of [1, 2, 8, 64, 512]) {
+  const delays = new Map<number, number[]>()
+  const cores = cpus().length
+  using one = new Limit(root.path, '/true')
+  using all = new Limit('-t', String(cores), root.path, '/true')
+  const limit = (threads: Limit) => async (): Promise<number> =>
+    (count / (await threads.launch(count)).wall) * 1e3
+  const fancyproc = (concurrency: number) => async (): Promise<number> => {
     const histogram = monitorEventLoopDelay({ resolution: 1 })
-    const rates = await inTurns(
-      rounds(5, 2),
-      {
-        ours: async () => {
-          histogram.enable()
-          const rate = await many(count, concurrency, () => ours(options))
-          histogram.disable()
-          return rate
-        },
-        theirs: async () => (count / (await limit.launch(count)).wall) * 1e3,
-      },
-      0,
-    )
-    const what = `launches a second, ${String(concurrency)} at a time`
-    rows.push(
-      compared(what, '/s', rates.ours, `C, ${String(cpus().length)} threads`, rates.theirs, {
-        ...(concurrency >= 8 ? { bar: { least: 0.9 } } : {}),
-      }),
-      alone(
-        `event-loop delay, ${String(concurrency)} at a time, p99`,
-        'ms',
-        [histogram.percentile(99) / 1e6],
-        {
-          ...(concurrency === 512 ? { bar: { of: 'ours p50', most: 10 } } : {}),
-        },
-      ),
-    )
+    histogram.enable()
+    const rate = await many(count, concurrency, () => ours(options))
+    histogram.disable()
+    delays.set(concurrency, [...(delays.get(concurrency) ?? []), histogram.percentile(99) / 1e6])
+    return rate
   }
+  const rates = await inTurns<string>(
+    { ...rounds(5, 2), seconds: 60 },
+    {
+      one: limit(one),
+      all: limit(all),
+      ...Object.fromEntries(concurrencies.map((at) => [String(at), fancyproc(at)])),
+    },
+    0,
+  )
+  const rate = (name: number | string): number[] => rates[String(name)] ?? []
+  const first = delays.get(1) ?? []
+  const rows = [
+    compared('launches a second, 1 at a time', '/s', rate(1), 'C, 1 thread', rate('one')),
+    ...concurrencies.map((at) =>
+      compared(`launches a second, ${at} at a time`, '/s', rate(at), `C, ${cores} threads`, rate('all'), {
+        ...(at >= 8 ? { bar: { least: 0.9 } } : {}),
+      }),
+    ),
+    compared('how the C program scales', '/s', rate('all'), 'C, 1 thread', rate('one')),
+    ...concurrencies.map((at) => {
+      const what = `event-loop delay, p99, ${at} at a time`
+      const own = delays.get(at) ?? []
+      if (at === 1) return alone(what, 'ms', own)
+      const bar = { of: 'ours p50', most: 10 } as const
+      return compared(what, 'ms', own, '1 at a time', first, at === 512 ? { bar } : {})
+    }),
+  ]
   return named('throughput', rows)
 }
