@@ -53,7 +53,7 @@ export const launch: Section = async ({ rounds }) => {
         () => fromNode(file, args),
       ]),
     ),
-    ...Object.fromEntries(standalone.map(([name, limit]) => [name, limit.wall])),
+    ...Object.fromEntries(standalone.map(([name, limit]) => [`${name} from C`, limit.wall])),
   })
   const cpu = await inTurns<string>(rounds(300, 60), {
     fancyproc: () => cpuTime(() => spawn('/true', [], options).exited),

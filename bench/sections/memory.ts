@@ -84,7 +84,7 @@ async function table({ rounds, quick }: Context, nodes: ReadonlyMap<string, Load
     rows.push(
       alone(`loop held by spawn(), ${size}`, 'ms', held ?? [], { bar: { of: 'ours p50', most: 0.1 } }),
       alone(`loop held by spawn(), ${size}, p99`, 'ms', held ?? [], { bar: { of: 'ours p99', most: 1 } }),
-      compared(`with three pipes, ${size}`, 'ms', piped ?? [], 'without, and three net.Sockets', least, {
+      compared(`loop held, three pipes, ${size}`, 'ms', piped ?? [], 'spawn() + 3 net.Socket', least, {
         bar: { most: 1 },
       }),
       alone(`three net.Sockets alone, ${size}`, 'ms', sockets ?? []),
@@ -92,7 +92,7 @@ async function table({ rounds, quick }: Context, nodes: ReadonlyMap<string, Load
       alone(`loop busy per launch, perf_hooks, ${size}`, 'ms', own(size, 'busy')),
       versus('launch to exit', 'launch', 'launchNode'),
       versus('loop held by spawn()', 'held', 'heldNode'),
-      versus('with three pipes', 'piped', 'pipedNode'),
+      versus('loop held, three pipes', 'piped', 'pipedNode'),
       versus('longest hold in 3 launches, perf_hooks', 'longest', 'longestNode'),
       versus('loop busy per launch, perf_hooks', 'busy', 'busyNode'),
     )

@@ -9,7 +9,17 @@ import { image } from './image.mjs'
 
 const SUITE = 'trixie'
 const PACKAGES = [
-  ...['libatomic1', 'libstdc++6', 'procps', 'strace', 'uidmap', 'bubblewrap', 'runc', 'busybox-static'],
+  ...[
+    'libatomic1',
+    'libstdc++6',
+    'procps',
+    'strace',
+    'uidmap',
+    'bubblewrap',
+    'runc',
+    'crun',
+    'busybox-static',
+  ],
   ...['iproute2', 'iputils-ping', 'kmod', 'libcap2-bin', 'attr', 'e2fsprogs', 'bsdextrautils'],
   ...['selinux-policy-default', 'policycoreutils', 'selinux-utils', 'semodule-utils', 'apparmor'],
 ]
