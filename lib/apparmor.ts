@@ -12,7 +12,12 @@ function read(path: string): string | undefined {
 }
 
 /**
- * `int aa_is_enabled(void)`: is AppArmor on in this kernel? That is, it was not disabled at boot.
+ * `int aa_is_enabled(void)`: is AppArmor on in this kernel? That is, it was not disabled at boot. Since Linux
+ * 2.6.36.
+ *
+ * Acts on: nothing. Needs /sys.
+ *
+ * Errnos: none. What cannot be read counts as off.
  *
  * See `man 2 aa_is_enabled`.
  */
@@ -53,20 +58,35 @@ function confinement(path: string, syscall: string): Confinement {
 }
 
 /**
- * `int aa_getcon(char **label, char **mode)`: what confines the calling thread.
+ * `int aa_getcon(char **label, char **mode)`: what confines the calling thread. By
+ * /proc/thread-self/attr/apparmor/current. Since Linux 5.8.
  *
- * Acts on: the calling thread. Throws a `KernelError`: EOPNOTSUPP where AppArmor is off. See `man 2 aa_getcon`.
+ * Acts on: the calling thread. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | AppArmor is off |
+ * | ENOENT     | no procfs at /proc |
+ *
+ * See `man 2 aa_getcon`.
  */
 function getcon(): Confinement {
   return confinement('/proc/thread-self/attr/apparmor/current', 'aa_getcon')
 }
 
 /**
- * `int aa_gettaskcon(pid_t task, char **label, char **mode)`: what confines a process.
+ * `int aa_gettaskcon(pid_t task, char **label, char **mode)`: what confines a process. By
+ * /proc/PID/attr/apparmor/current. Since Linux 5.8.
  *
- * Acts on: a process of the pid namespace that /proc shows. Throws a `KernelError`: EOPNOTSUPP where AppArmor
- * is off, ENOENT or ESRCH when there is no such process, EACCES when our own profile forbids. See
- * `man 2 aa_gettaskcon`.
+ * Acts on: a process of the pid namespace that /proc shows. Needs no privilege, unless our own profile forbids it.
+ *
+ * | errno         | when |
+ * |---------------|------|
+ * | EOPNOTSUPP    | AppArmor is off |
+ * | ENOENT, ESRCH | there is no such process |
+ * | EACCES        | our own profile forbids it |
+ *
+ * See `man 2 aa_gettaskcon`.
  */
 function gettaskcon(pid: number): Confinement {
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff)

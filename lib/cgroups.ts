@@ -33,12 +33,33 @@ export type {
 } from './cgroups/values.ts'
 export type { EventChange, EventFile } from './cgroups/watch.ts'
 
-/** An existing cgroup, by the absolute path of its directory. Disposing of it closes the fd only. */
+/**
+ * `open(2)` with O_PATH: an existing cgroup, by the absolute path of its directory. Disposing of it closes the fd
+ * only. Since Linux 4.5.
+ *
+ * Acts on: nothing. Needs to search the directories.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | ENOENT | there is no such cgroup |
+ * | EBADF  | it is no directory of cgroup2 |
+ * | EACCES | a directory may not be searched |
+ *
+ * See Documentation/admin-guide/cgroup-v2.
+ */
 function open(path: string): Promise<Cgroup> {
   return openCgroup(path)
 }
 
-/** The caller's own cgroup in the v2 hierarchy, by `/proc/self/cgroup`. */
+/**
+ * `/proc/self/cgroup`: the caller's own cgroup in the v2 hierarchy. Since Linux 4.5.
+ *
+ * Acts on: nothing. Needs /proc.
+ *
+ * Errnos: those of `pathOf()` and `open()`.
+ *
+ * See Documentation/admin-guide/cgroup-v2.
+ */
 async function current(): Promise<Cgroup> {
   return openCgroup(await pathOf())
 }

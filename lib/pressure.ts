@@ -134,22 +134,33 @@ export function watchPressure(
 
 const fileOf = (resource: PressureResource): string => `${MACHINE}/${resource}`
 
-/** What `/proc/pressure/RESOURCE` says now. Since Linux 4.20; ENOENT: PSI is off. */
+/**
+ * `/proc/pressure/RESOURCE`: how much of its time the machine has lost by waiting: per cent of the last 10, 60 and
+ * 300 seconds, and microseconds since boot. Since Linux 4.20; irq since 6.1.
+ *
+ * Acts on: the whole machine. Needs no privilege.
+ *
+ * | errno              | when |
+ * |--------------------|------|
+ * | ENOENT, EOPNOTSUPP | PSI is off: CONFIG_PSI_DEFAULT_DISABLED without psi=1, or no CONFIG_PSI; irq before 6.1 |
+ *
+ * See Documentation/accounting/psi.
+ */
 async function read(resource: PressureResource): Promise<Pressures> {
   oneOf(resource, 'pressure.read: resource', resources)
   return readPressure(fileOf(resource))
 }
 
 /**
- * A PSI trigger, the kernel's `some 150000 1000000`: tells the pressure each time that tasks were stalled for `stall`
- * microseconds within `window` microseconds (500,000 to 10,000,000), at most once a window.
- * `for await (const { some } of pressure.watch('memory', 'some', 150_000, 2_000_000))`
+ * `some 150000 1000000` written to `/proc/pressure/RESOURCE`, a PSI trigger: tells the pressure each time that tasks were
+ * stalled for `stall` microseconds within `window` microseconds (500,000 to 10,000,000), at most once a window.
+ * `for await (const { some } of pressure.watch('memory', 'some', 150_000, 2_000_000))`. It is armed by the first `next()`,
+ * and gone with the loop. Since Linux 5.2.
  *
- * Acts on: nothing. The trigger is armed by the first `next()`, and gone with the loop. Since Linux 5.2. Needs
- * CAP_SYS_RESOURCE; since Linux 6.5 only for a window that is no multiple of 2 s.
+ * Acts on: the whole machine. Needs CAP_SYS_RESOURCE; since Linux 6.5 only for a window that is no multiple of 2 s.
  *
  * | errno | when |
- * |-|-|
+ * |-------|------|
  * | ENOENT, EOPNOTSUPP | PSI is off: CONFIG_PSI_DEFAULT_DISABLED without psi=1, or no CONFIG_PSI |
  * | EACCES, EPERM | no CAP_SYS_RESOURCE, before Linux 6.5 |
  * | EINVAL | the same, since then, and the window is no multiple of 2 s; or 'full' for cpu before Linux 5.13 |

@@ -75,84 +75,184 @@ export class Cgroup {
   }
 
   /**
-   * An interface file's value: `get('memory.max')` is a number or 'max', `get('memory.stat')` has a number for each key.
-   * Units are the file's. A number beyond 2^53 is the nearest that there is.
+   * `get('memory.max')`: an interface file's value: here a number or 'max'; `get('memory.stat')` has a number for each
+   * key. Units are the file's: bytes, µs, per cent, counts. A number beyond 2^53 is the nearest that there is. Since
+   * Linux 4.5; of what is newer the error says so.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * | errno      | when |
+   * |------------|------|
+   * | ENOENT     | its controller is not enabled for this cgroup, the kernel is older than the file, or the cgroup is gone |
+   * | ENODEV     | the cgroup is gone |
+   * | EOPNOTSUPP | cgroup.procs of a threaded cgroup; a file of *.pressure where PSI is off |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async get<Name extends ReadableFile>(file: Name): Promise<FileValue<Name>> {
     return this.#at((at) => getFile(at, file))
   }
 
   /**
-   * Writes an interface file, and gives the value that the kernel made of it: `set('memory.max', 64 << 20)`,
-   * `set('cpu.max', { quota: 20_000, period: 100_000 })`. What has several lines takes a write(2) for each: when one
-   * fails, those before it stand. Errors are those of `write()`.
+   * `set('memory.max', 64 << 20)`, `set('cpu.max', { quota: 20_000, period: 100_000 })`: writes an interface file,
+   * and gives the value that the kernel made of it. Units are the file's. What has several lines takes a write(2) for
+   * each: when one fails, those before it stand. Since Linux 4.5.
+   *
+   * Acts on: this cgroup. Needs write permission on the file: root, or whom the subtree was delegated to.
+   *
+   * Errnos: those of `write()`, and of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async set<Name extends WritableFile>(file: Name, value: GivenValue<Name>): Promise<AcceptedValue<Name>> {
     return this.#at((at) => setFile(at, file, value))
   }
 
-  /** Any interface file: `read('memory.current')`. The text as the kernel gives it. */
+  /**
+   * `read('memory.current')`: any interface file, known or not. The text as the kernel gives it. Since Linux 4.5.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async read(file: string): Promise<string> {
     checkFile(file, 'file')
     return this.#at((at) => readFile(at, file))
   }
 
   /**
-   * Any interface file: `write('memory.max', 64 << 20)`, in one write(2). Units are the file's.
-   * EINVAL or ERANGE: the kernel does not take the value; ENOENT: its controller is not enabled for this cgroup.
+   * `write('memory.max', 64 << 20)`: any interface file, known or not, in one write(2). Units are the file's. Since
+   * Linux 4.5.
+   *
+   * Acts on: this cgroup. Needs write permission on the file: root, or whom the subtree was delegated to.
+   *
+   * | errno             | when |
+   * |-------------------|------|
+   * | EINVAL, ERANGE    | the kernel does not take the value |
+   * | ENOENT            | its controller is not enabled for this cgroup, the kernel is older than the file, or the cgroup is gone |
+   * | ENODEV            | the cgroup is gone; of a file of io or rdma: there is no such device |
+   * | EACCES            | it is not the caller's |
+   * | EBUSY, EOPNOTSUPP | a rule of the hierarchy: the hint says which |
+   * | EROFS             | cgroup2 is mounted read-only |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async write(file: string, value: CgroupValue): Promise<void> {
     const text = checkValue(value, checkFile(file, 'file'))
     return this.#at((at) => writeFile(at, file, text))
   }
 
-  /** `cgroup.controllers`: those that are enabled for this cgroup, and may be for those below it. */
+  /**
+   * `cgroup.controllers`: those that are enabled for this cgroup, and may be for those below it. Since Linux 4.5.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async controllers(): Promise<string[]> {
     return this.get('cgroup.controllers')
   }
 
-  /** `cgroup.subtree_control`: those that are enabled for the cgroups below. */
+  /**
+   * `cgroup.subtree_control`: those that are enabled for the cgroups below. Since Linux 4.5.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async enabled(): Promise<string[]> {
     return this.get('cgroup.subtree_control')
   }
 
   /**
-   * `cgroup.subtree_control`: makes controllers available to the cgroups below this one, from the root of the hierarchy
-   * down. They stay enabled, as others may come to count on them.
-   * EBUSY: a cgroup on the way has processes of its own; ENOENT: the hierarchy doesn't have the controller;
-   * EOPNOTSUPP: it can't tell threads apart, and a cgroup on the way is threaded, or the top of a threaded subtree.
+   * `cgroup.subtree_control`: makes controllers available to the cgroups below this one, from the root of the
+   * hierarchy down. They stay enabled, as others may come to count on them. Since Linux 4.5.
+   *
+   * Acts on: this cgroup and those above it. Needs write permission on the file of each that lacks one.
+   *
+   * | errno      | when |
+   * |------------|------|
+   * | EBUSY      | a cgroup on the way has processes of its own (no internal processes) |
+   * | ENOENT     | the hierarchy doesn't have the controller, or the cgroup is gone |
+   * | EOPNOTSUPP | the controller can't tell threads apart, and a cgroup on the way is threaded, or the top of a threaded subtree |
+   * | EACCES     | a cgroup on the way is not the caller's |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async enable(controllers: readonly string[]): Promise<void> {
     return this.#at(async (at) => enable(await this.#here(at), controllers))
   }
 
   /**
-   * `cgroup.subtree_control`: takes controllers from all cgroups below this one, the deepest first. Their limits are gone
-   * with them; this one keeps its own.
-   * EBUSY: a cgroup below has just enabled it again; EACCES: one below is not the caller's.
+   * `cgroup.subtree_control`: takes controllers from all cgroups below this one, the deepest first. Their limits are
+   * gone with them; this one keeps its own. Since Linux 4.5.
+   *
+   * Acts on: this cgroup and those below it. Needs write permission on the file of each that has one.
+   *
+   * | errno          | when |
+   * |----------------|------|
+   * | EBUSY          | a cgroup below has just enabled it again |
+   * | EACCES         | a cgroup below is not the caller's |
+   * | ENOENT, ENODEV | the cgroup is gone |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async disable(controllers: readonly string[]): Promise<void> {
     return this.#at(async (at) => disable(await this.#here(at), controllers))
   }
 
   /**
-   * `cgroup.type` (Linux 4.14): makes it a part of a threaded subtree, for good. The nearest cgroup above that is not
-   * threaded is the domain: it has the processes; those below share out their threads, and can have the controllers cpu, cpuset
-   * and pids only. A threaded one can not be spawned into.
-   * EOPNOTSUPP: it has processes, or a cgroup beside it has, or another controller is enabled.
+   * `cgroup.type`: makes it a part of a threaded subtree, for good. The nearest cgroup above that is not threaded is
+   * the domain: it has the processes; those below share out their threads, and can have the controllers cpu, cpuset
+   * and pids only. A threaded one can not be spawned into. Since Linux 4.14.
+   *
+   * Acts on: this cgroup. Needs write permission on the file: root, or whom the subtree was delegated to.
+   *
+   * | errno          | when |
+   * |----------------|------|
+   * | EOPNOTSUPP     | it has processes, or a cgroup beside it has, or another controller is enabled |
+   * | EACCES         | it is not the caller's |
+   * | ENOENT, ENODEV | the cgroup is gone |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async makeThreaded(): Promise<void> {
     return this.#at(makeThreaded)
   }
 
-  /** `cgroup.threads`: ids of the threads in this very cgroup. */
+  /**
+   * `cgroup.threads`: ids of the threads in this very cgroup. Since Linux 4.14.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async threads(): Promise<number[]> {
     return this.get('cgroup.threads')
   }
 
   /**
-   * `cgroup.threads`: moves one thread here, from a cgroup of the same threaded subtree.
-   * ESRCH: no such thread; EOPNOTSUPP: its process belongs to another domain: `add()` that first.
+   * `cgroup.threads`: moves one thread here, from a cgroup of the same threaded subtree. Since Linux 4.14.
+   *
+   * Acts on: a thread. Needs write permission on the file here, and on that of the nearest cgroup above both.
+   *
+   * | errno          | when |
+   * |----------------|------|
+   * | ESRCH          | there is no such thread |
+   * | EOPNOTSUPP     | its process belongs to another domain: `add()` that first |
+   * | EACCES         | one of the two files is not the caller's |
+   * | EBUSY          | controllers are enabled for the cgroups below |
+   * | ENOENT, ENODEV | the cgroup is gone |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async addThread(tid: number): Promise<void> {
     const id = String(integer(tid, 'addThread: tid', 1, 2 ** 31 - 1))
@@ -160,9 +260,20 @@ export class Cgroup {
   }
 
   /**
-   * chown(2) of its directory, and of the files in it that `/sys/kernel/cgroup/delegate` names: the user can make cgroups in it,
-   * enable controllers for those, and move processes about within it, but not in or out; its own limits stay out of his reach.
-   * EPERM: needs CAP_CHOWN.
+   * `chown(2)` of its directory, and of the files in it that `/sys/kernel/cgroup/delegate` names: the user can make
+   * cgroups in it, enable controllers for those, and move processes about within it, but not in or out; its own
+   * limits stay out of his reach. Controllers that are enabled later bring files of their own: do it again. Since
+   * Linux 4.15.
+   *
+   * Acts on: this cgroup. Needs CAP_CHOWN.
+   *
+   * | errno  | when |
+   * |--------|------|
+   * | EPERM  | no CAP_CHOWN |
+   * | ENOENT | sysfs is not mounted at /sys, or the cgroup is gone |
+   * | EROFS  | cgroup2 is mounted read-only |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async delegate(uid: number, gid: number): Promise<void> {
     return this.#at((at) => delegate(at, uid, gid))
@@ -170,7 +281,13 @@ export class Cgroup {
 
   /**
    * `cgroup.procs`: pids of the processes in this very cgroup, as this pid namespace sees them; of those outside it
-   * the kernel says 0. EOPNOTSUPP in a threaded cgroup.
+   * the kernel says 0. Since Linux 4.5.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async procs(): Promise<number[]> {
     return this.get('cgroup.procs')
@@ -178,8 +295,21 @@ export class Cgroup {
 
   /**
    * `cgroup.procs`: moves a process with all its threads here; a spawn into the cgroup is cheaper and has no race.
-   * ESRCH: no such process; EBUSY: controllers are enabled for the cgroups below; EOPNOTSUPP: its type is 'domain invalid'; EACCES: needs
-   * write permission on cgroup.procs of the nearest cgroup above both, too.
+   * Since Linux 4.5.
+   *
+   * Acts on: a process. Needs write permission on the file here, and on that of the nearest cgroup above both.
+   *
+   * | errno      | when |
+   * |------------|------|
+   * | ESRCH      | there is no such process |
+   * | EBUSY      | controllers are enabled for the cgroups below (no internal processes) |
+   * | EOPNOTSUPP | its type is 'domain invalid' |
+   * | EACCES     | one of the two files is not the caller's |
+   * | ENOENT     | it is outside of our cgroup namespace, and cgroup2 is mounted with nsdelegate; or the cgroup is gone |
+   * | EINVAL     | it is a kernel thread |
+   * | ENODEV     | the cgroup is gone |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async add(process: number | { readonly pid?: number | undefined }): Promise<void> {
     const pid = typeof process === 'number' ? process : process.pid
@@ -189,27 +319,54 @@ export class Cgroup {
     return this.#at((at) => writeFile(at, 'cgroup.procs', String(pid)))
   }
 
-  /** `cgroup.events`. */
+  /**
+   * `cgroup.events`: whether it has live processes, here or below, and whether all of them are frozen. Since Linux
+   * 4.5.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async events(): Promise<CgroupEvents> {
     return this.#at(readEvents)
   }
 
   /**
-   * `cgroup.events`, `memory.events`, `memory.events.local` (Linux 5.2), `pids.events`, `pids.events.local` (6.12) and the
-   * like, by inotify: `for await (const { values, changed } of cgroup.watch('memory.events'))`. What has changed since the
-   * call, or since it was told last: changes that come together are told together, and one that is undone meanwhile is not.
+   * `cgroup.events`, `memory.events`, `memory.events.local` (Linux 5.2), `pids.events`, `pids.events.local` (6.11)
+   * and the like, by inotify: `for await (const { values, changed } of cgroup.watch('memory.events'))`. What has
+   * changed since the call, or since it was told last: changes that come together are told together, and one that is
+   * undone meanwhile is not. Ends when the cgroup is removed; throws an AbortError when the signal aborts. Since
+   * Linux 4.5.
    *
-   * Ends when the cgroup is removed; throws an AbortError when the signal aborts. EACCES, ENOENT: the file can't be read.
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   watch<File extends EventFile>(file: File, options?: WaitOptions): Changes<EventChange<FileValue<File>>> {
     return watchEvents(this.path, file, options)
   }
 
   /**
-   * A PSI trigger on `cpu.pressure`, `memory.pressure`, `io.pressure` or `irq.pressure` (Linux 6.1): tells the pressure each
-   * time that tasks of this cgroup and of those below it were stalled for `stall` microseconds within `window`
-   * microseconds. Ends when the cgroup is removed. Errors and limits: as for `pressure.watch`, which is the whole machine's, but
-   * before Linux 6.5 it needs no privilege other than write permission on the file.
+   * `some 150000 1000000` written to `memory.pressure` (or `cpu.pressure`, `io.pressure`, `irq.pressure`), a PSI
+   * trigger: tells the pressure each time that tasks of this cgroup and of those below it were stalled for `stall`
+   * microseconds within `window` microseconds (500,000 to 10,000,000). Ends when the cgroup is removed; throws an
+   * AbortError when the signal aborts. Since Linux 5.2; irq since 6.1.
+   *
+   * Acts on: this cgroup. Needs write permission on the file; for a window that is no multiple of 2 s, since Linux
+   * 6.5, CAP_SYS_RESOURCE.
+   *
+   * | errno      | when |
+   * |------------|------|
+   * | ENOENT     | PSI is off for the machine or (`cgroup.pressure` 0) for this cgroup; or the cgroup is gone |
+   * | EOPNOTSUPP | PSI is off: no psi=1 on the command line |
+   * | EINVAL     | no CAP_SYS_RESOURCE, and the window is no multiple of 2 s; or 'full' for cpu before Linux 5.13 |
+   * | EACCES     | the file is not the caller's |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   watchPressure(
     resource: PressureResource,
@@ -222,31 +379,42 @@ export class Cgroup {
   }
 
   /**
-   * `memory.reclaim` (Linux 5.19): takes so many bytes back from it and those below, as far as they are not in use: page
-   * cache, and anonymous memory where there is swap. Resolves with whether it was as much; false is the kernel's EAGAIN.
-   * The kernel may take more than asked for.
+   * `memory.reclaim`: takes so many bytes back from it and those below, as far as they are not in use: page cache,
+   * and anonymous memory where there is swap. Resolves with whether it was as much; false is the kernel's EAGAIN. The
+   * kernel may take more than asked for. Since Linux 5.19; `swappiness` since 6.9, its 'max' since 6.16.
    *
-   * EINVAL: `swappiness` needs Linux 6.9, and its 'max' 6.16; ENOENT: the memory controller is not enabled for this cgroup.
+   * Acts on: this cgroup and those below it. Needs write permission on the file: root, or whom the subtree was
+   * delegated to.
+   *
+   * | errno  | when |
+   * |--------|------|
+   * | EINVAL | the kernel does not know `swappiness` |
+   * | ENOENT | memory is not enabled for this cgroup, the kernel is older, or the cgroup is gone |
+   * | EACCES | it is not the caller's |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async reclaim(bytes: number, options?: ReclaimOptions): Promise<boolean> {
     return this.#at((at) => reclaim(at, bytes, options))
   }
 
   /**
-   * Which devices its processes, and those below, may open and make: no other than these. By an eBPF program
-   * (BPF_PROG_TYPE_CGROUP_DEVICE), which takes the place of the one of an earlier call at once, without a moment in which
-   * neither is there. An access passes when rules together allow all of it, and no cgroup above forbids it. What is open
-   * stays open.
-   * `setDevices(['c 1:3 rwm', { type: 'c', major: 136, access: 'rw' }])`
+   * `bpf(BPF_PROG_ATTACH, …)` of a BPF_PROG_TYPE_CGROUP_DEVICE program: which devices its processes, and those below,
+   * may open and make, no other than these: `setDevices(['c 1:3 rwm', { type: 'c', major: 136, access: 'rw' }])`. The
+   * program takes the place of that of an earlier call at once, without a moment in which neither is there. An access
+   * passes when rules together allow all of it, and no cgroup above forbids it. What is open stays open. Since Linux
+   * 4.15; without a gap since 5.6.
    *
-   * Needs CAP_SYS_ADMIN in the first user namespace. Since Linux 4.15; to take a place without a gap, 5.6.
+   * Acts on: this cgroup and those below it. Needs CAP_SYS_ADMIN in the first user namespace (CAP_BPF and
+   * CAP_NET_ADMIN are not enough, as programs that are there are asked for their names).
    *
-   * | errno | when |
-   * |-|-|
-   * | EPERM | no such capability; somebody's program is there that tolerates no other |
-   * | E2BIG | 64 programs are attached |
+   * | errno  | when |
+   * |--------|------|
+   * | EPERM  | no such capability; somebody's program is there that tolerates no other |
+   * | E2BIG  | 64 programs are attached |
    * | EINVAL | the kernel has no CONFIG_CGROUP_BPF |
    * | ENOSYS | the kernel has no CONFIG_BPF_SYSCALL, or a seccomp filter forbids it |
+   * | EBADF  | the cgroup is gone |
    *
    * See `man 2 bpf`.
    */
@@ -254,54 +422,132 @@ export class Cgroup {
     return setDevices(this.#directory, rules)
   }
 
-  /** Takes the program of `setDevices()` away: its processes may use what the cgroups above allow. */
+  /**
+   * `bpf(BPF_PROG_DETACH, …)`: takes the program of `setDevices()` away: its processes may use what the cgroups above
+   * allow. Since Linux 4.15.
+   *
+   * Acts on: this cgroup and those below it. Needs what `setDevices()` does.
+   *
+   * Errnos: those of `setDevices()`.
+   *
+   * See `man 2 bpf`.
+   */
   async unsetDevices(): Promise<void> {
     return unsetDevices(this.#directory)
   }
 
-  /** Programs that decide on devices and are attached to this very cgroup, ours and others' (systemd's, a container engine's). */
+  /**
+   * `bpf(BPF_PROG_QUERY, …)`: programs that decide on devices and are attached to this very cgroup, ours and others'
+   * (systemd's, a container engine's). Since Linux 4.15.
+   *
+   * Acts on: this cgroup. Needs CAP_SYS_ADMIN in the first user namespace.
+   *
+   * Errnos: those of `setDevices()`.
+   *
+   * See `man 2 bpf`.
+   */
   async devicePrograms(): Promise<DeviceProgram[]> {
     return devicePrograms(this.#directory)
   }
 
-  /** Resolves when no live process is left in it and below it: `populated 0` in `cgroup.events`. */
+  /**
+   * `populated 0` in `cgroup.events`: resolves when no live process is left in it and below it, and when it is
+   * removed. Since Linux 4.5.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`; an AbortError when the signal aborts.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async empty(options: WaitOptions = {}): Promise<void> {
     checkWait(options, 'empty')
     return this.#at((at) => untilEvents(at, ({ populated }) => !populated, options))
   }
 
   /**
-   * `cgroup.freeze` (Linux 5.2): resolves when all processes in it and below it have stopped. They can still be killed.
-   * Do not spawn into a frozen cgroup.
+   * `cgroup.freeze`: resolves when all processes in it and below it have stopped. They can still be killed. Do not
+   * spawn into a frozen cgroup. Since Linux 5.2.
+   *
+   * Acts on: all processes of this cgroup and of those below it. Needs write permission on the file: root, or whom
+   * the subtree was delegated to.
+   *
+   * | errno  | when |
+   * |--------|------|
+   * | ENOENT | the cgroup is the root, or gone |
+   * | EACCES | it is not the caller's |
+   * | ENODEV | the cgroup is gone |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async freeze(options: WaitOptions = {}): Promise<void> {
     checkWait(options, 'freeze')
     return this.#at((at) => setFrozen(at, true, options))
   }
 
-  /** `cgroup.freeze`: resolves when they run again. Below a frozen cgroup they don't: it waits for that one. */
+  /**
+   * `cgroup.freeze`: resolves when they run again. Below a frozen cgroup they don't: it waits for that one. Since
+   * Linux 5.2.
+   *
+   * Acts on: all processes of this cgroup and of those below it. Needs write permission on the file: root, or whom
+   * the subtree was delegated to.
+   *
+   * Errnos: those of `freeze()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async thaw(options: WaitOptions = {}): Promise<void> {
     checkWait(options, 'thaw')
     return this.#at((at) => setFrozen(at, false, options))
   }
 
   /**
-   * `cgroup.kill` (Linux 5.14): SIGKILL to every process in it and below it, forks in progress included. On older
-   * kernels it freezes the cgroup, kills one by one, and resolves when all are gone.
-   * EOPNOTSUPP in a threaded cgroup.
+   * `cgroup.kill`: SIGKILL to every process in it and below it, forks in progress included. Since Linux 5.14; on
+   * older kernels it freezes the cgroup, kills one by one, and resolves when all are gone.
+   *
+   * Acts on: all processes of this cgroup and of those below it. Needs write permission on the file: root, or whom
+   * the subtree was delegated to.
+   *
+   * | errno          | when |
+   * |----------------|------|
+   * | EOPNOTSUPP     | it is threaded: kill the domain above it |
+   * | EACCES         | it is not the caller's |
+   * | ESRCH          | before 5.14: a process of it belongs to another pid namespace |
+   * | ENOENT, ENODEV | the cgroup is gone |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async kill(): Promise<void> {
     return this.#at(kill)
   }
 
-  /** `oom_kill` of `memory.events`: how many processes the OOM killer took, here and below; undefined without memory. */
+  /**
+   * `memory.events`, its `oom_kill`: how many processes the OOM killer took, here and below; undefined without
+   * memory. Since Linux 4.13.
+   *
+   * Acts on: this cgroup. Needs no privilege.
+   *
+   * Errnos: those of `get()`.
+   *
+   * See Documentation/admin-guide/cgroup-v2.
+   */
   async oomKills(): Promise<number | undefined> {
     return this.#at(oomKills)
   }
 
   /**
-   * rmdir(2) of it and of all below it, deepest first, once they are empty. Removing twice is no error.
-   * EBUSY: something is mounted on it or below it, or the kernel keeps it although it is empty.
+   * `rmdir(2)` of it and of all below it, deepest first, once they are empty. Removing twice is no error. Since Linux
+   * 4.5.
+   *
+   * Acts on: this cgroup and those below it. Needs write permission on the cgroup above.
+   *
+   * | errno         | when |
+   * |---------------|------|
+   * | EBUSY         | something is mounted on it or below it, or the kernel keeps it although it is empty |
+   * | EACCES, EPERM | the cgroup above is not the caller's |
+   * | EROFS         | cgroup2 is mounted read-only |
+   *
+   * See Documentation/admin-guide/cgroup-v2.
    */
   async remove(options: RemoveOptions = {}): Promise<void> {
     checkRemove(options)

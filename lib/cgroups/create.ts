@@ -25,14 +25,24 @@ export interface CreateOptions {
 const swept = new Set<string>()
 
 /**
- * mkdir(2) below a cgroup, and a write(2) for each file. The controllers of these files are enabled from the root of the
- * hierarchy downwards, and stay enabled. Failing at any point, it removes the directory again.
+ * `mkdir(2)` below a cgroup, and a write(2) for each file: `create('demo', { 'memory.max': 64 << 20 })`. The
+ * controllers of these files are enabled from the root of the hierarchy downwards, and stay enabled. Failing at any
+ * point, it removes the directory again. The name of the directory carries this process's identity (see `sweep()`),
+ * unless it is detached. Since Linux 4.5.
  *
- * The name of the directory carries this process's identity (see `sweep()`), unless it is detached.
- * EEXIST: there is one of that name; EACCES: an ordinary user needs a delegated subtree; EBUSY: the parent has processes of
- * its own, and controllers are needed; ENOENT: the hierarchy doesn't have the controller; EAGAIN: cgroup.max.descendants
- * or cgroup.max.depth above. Linux 4.5.
- * @see Documentation/admin-guide/cgroup-v2
+ * Acts on: the hierarchy. Needs write permission on the cgroup above: root, or whom a subtree was delegated to.
+ *
+ * | errno          | when |
+ * |----------------|------|
+ * | EEXIST         | there is one of that name |
+ * | EACCES         | an ordinary user needs a delegated subtree |
+ * | EBUSY          | the parent has processes of its own, and controllers are needed (no internal processes) |
+ * | ENOENT         | the hierarchy doesn't have the controller, or the kernel no such file |
+ * | EAGAIN         | cgroup.max.descendants or cgroup.max.depth of a cgroup above |
+ * | EINVAL, ERANGE | the kernel does not take a value |
+ * | EROFS          | cgroup2 is mounted read-only |
+ *
+ * See Documentation/admin-guide/cgroup-v2.
  */
 export async function create(
   name: string,

@@ -65,9 +65,16 @@ async function isMarked(path: string): Promise<boolean> {
 }
 
 /**
- * The top of the subtree that was delegated to the caller, who can make cgroups in it and move processes within it: the
- * nearest, from his own cgroup upwards, that systemd has marked so (`Delegate=yes`), else the highest that he may write to.
- * Undefined: there is none, or he does not run in it.
+ * `user.delegate`, an extended attribute, and permissions: the top of the subtree that was delegated to the caller,
+ * who can make cgroups in it and move processes within it: the nearest, from his own cgroup upwards, that systemd
+ * has marked so (`Delegate=yes`), else the highest that he may write to. Undefined: there is none, or he does not
+ * run in it. Since Linux 4.5; the mark since 5.7.
+ *
+ * Acts on: nothing. Needs /proc.
+ *
+ * Errnos: those of `pathOf()`.
+ *
+ * See Documentation/admin-guide/cgroup-v2.
  */
 export async function delegated(): Promise<string | undefined> {
   let top: string | undefined

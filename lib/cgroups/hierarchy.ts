@@ -33,23 +33,48 @@ function below(directory: string, path: string): string | undefined {
 }
 
 /**
- * Where the v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` where v1 holds the controllers.
- * From `/proc/self/mountinfo`.
+ * `/proc/self/mountinfo`: where the v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` where v1
+ * holds the controllers. Since Linux 4.5.
+ *
+ * Acts on: nothing. Needs /proc.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | ENOENT | it is not mounted |
+ *
+ * See Documentation/admin-guide/cgroup-v2.
  */
 export async function mount(): Promise<string> {
   return (await findMount()).mountPoint
 }
 
 /**
- * Options that it is mounted with: `nsdelegate` (the top of a cgroup namespace is as if delegated), `memory_recursiveprot`,
- * `memory_localevents`, `favordynmods` (6.0), … From `/proc/self/mountinfo`.
+ * `/proc/self/mountinfo`: options that it is mounted with: `nsdelegate` (the top of a cgroup namespace is as if
+ * delegated), `memory_recursiveprot`, `memory_localevents`, `favordynmods` (6.0), … Since Linux 4.5.
+ *
+ * Acts on: nothing. Needs /proc.
+ *
+ * Errnos: those of `mount()`.
+ *
+ * See Documentation/admin-guide/cgroup-v2.
  */
 export async function mountOptions(): Promise<string[]> {
   const { superOptions } = await findMount()
   return superOptions.filter((option) => !['rw', 'ro', 'seclabel'].includes(option))
 }
 
-/** The directory of a process's cgroup in the v2 hierarchy, by `/proc/PID/cgroup`. */
+/**
+ * `/proc/PID/cgroup`: the directory of a process's cgroup in the v2 hierarchy. Since Linux 4.5.
+ *
+ * Acts on: a process of the pid namespace that /proc shows. Needs /proc.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | ENOENT | there is no such process, or its cgroup lies outside of what is mounted here |
+ * | ESRCH  | it has ended |
+ *
+ * See Documentation/admin-guide/cgroup-v2.
+ */
 export async function pathOf(pid: number | 'self' = 'self'): Promise<string> {
   const file = `/proc/${String(pid)}/cgroup`
   let text: string
@@ -65,7 +90,15 @@ export async function pathOf(pid: number | 'self' = 'self'): Promise<string> {
   return posix.join(mountPoint, below(root, path) ?? '')
 }
 
-/** Controllers that the v2 hierarchy has, at the root that is mounted here: `cgroup.controllers`. */
+/**
+ * `cgroup.controllers` of the root that is mounted here: controllers that the v2 hierarchy has. Since Linux 4.5.
+ *
+ * Acts on: nothing. Needs no privilege.
+ *
+ * Errnos: those of `mount()`.
+ *
+ * See Documentation/admin-guide/cgroup-v2.
+ */
 export async function available(): Promise<string[]> {
   return readWords(await mount(), 'cgroup.controllers')
 }
@@ -81,7 +114,16 @@ const renamed: Readonly<Record<string, string>> = {
   perf_event: 'v2 has it in every cgroup, with nothing to enable',
 }
 
-/** Why the v2 hierarchy doesn't have a controller: it is in a v1 hierarchy, disabled, or not compiled in; undefined if it does. */
+/**
+ * `/proc/cgroups` and mountinfo: why the v2 hierarchy doesn't have a controller: it is in a v1 hierarchy, disabled,
+ * or not compiled in; undefined if it does. Since Linux 4.5.
+ *
+ * Acts on: nothing. Needs /proc.
+ *
+ * Errnos: those of `mount()`.
+ *
+ * See Documentation/admin-guide/cgroup-v2.
+ */
 export async function explain(controller: string): Promise<string | undefined> {
   if (typeof controller !== 'string') throw invalid('controller', `expected a name, got ${show(controller)}`)
   const top = await mount()

@@ -23,8 +23,18 @@ export interface Swept {
 }
 
 /**
- * Removes cgroups whose owner died without disposing of them. Detached ones, and those of living owners, stay.
- * Needs write permission on the cgroup above.
+ * `rmdir(2)` of cgroups whose owner died without disposing of them. Detached ones, and those of living owners,
+ * stay. Since Linux 4.5.
+ *
+ * Acts on: cgroups below the caller's own, and below each above that, or below `parent`. Needs write permission on
+ * the cgroup above; what stays is told with the reason.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | ENOENT | the hierarchy is not mounted, or there is no such parent |
+ * | EACCES | a directory may not be read |
+ *
+ * See Documentation/admin-guide/cgroup-v2.
  */
 export async function sweep(options: SweepOptions = {}): Promise<Swept> {
   const swept: Swept = { removed: [], kept: [] }

@@ -54,8 +54,17 @@ function ofPid(syscall: string, pid: unknown, attribute: Attribute): string | nu
 /**
  * `int getcon(char **context)`: the context of the calling thread, e.g.
  * `unconfined_u:unconfined_r:unconfined_t:s0`.
+ * By lsm_get_self_attr(2) since Linux 6.8, by /proc/thread-self/attr on older kernels. Since Linux 2.6.
  *
- * Acts on: the calling thread. Throws a `KernelError`: EOPNOTSUPP where SELinux is off. See `man 3 getcon`.
+ * Acts on: the calling thread. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | EACCES     | before 6.8: policy forbids (process:getattr) |
+ * | ENOENT     | before 6.8: no procfs at /proc |
+ *
+ * See `man 3 getcon`, `man 2 lsm_get_self_attr`.
  */
 export function getcon(): string {
   return own('getcon', 'current') ?? ''
@@ -63,65 +72,129 @@ export function getcon(): string {
 
 /**
  * `int getprevcon(char **context)`: the context before the last execve.
+ * By lsm_get_self_attr(2) since Linux 6.8, by /proc/thread-self/attr on older kernels. Since Linux 2.6.
  *
- * Acts on: the calling thread. Errors: as for `getcon`. See `man 3 getprevcon`.
+ * Acts on: the calling thread. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | EACCES     | before 6.8: policy forbids (process:getattr) |
+ * | ENOENT     | before 6.8: no procfs at /proc |
+ *
+ * See `man 3 getprevcon`, `man 2 lsm_get_self_attr`.
  */
 export function getprevcon(): string {
   return own('getprevcon', 'prev') ?? ''
 }
 
 /**
- * `int getexeccon(char **context)`: the context that the next program will have; null where the policy decides.
+ * `int getexeccon(char **context)`: the context that the next program will have;
+ * null where the policy decides.
+ * By lsm_get_self_attr(2) since Linux 6.8, by /proc/thread-self/attr on older kernels. Since Linux 2.6.
  *
- * Acts on: the calling thread. Errors: as for `getcon`. See `man 3 getexeccon`.
+ * Acts on: the calling thread. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | EACCES     | before 6.8: policy forbids (process:getattr) |
+ * | ENOENT     | before 6.8: no procfs at /proc |
+ *
+ * See `man 3 getexeccon`, `man 2 lsm_get_self_attr`.
  */
 export function getexeccon(): string | null {
   return own('getexeccon', 'exec')
 }
 
 /**
- * `int getfscreatecon(char **context)`: the context that new files get; null where the policy decides.
+ * `int getfscreatecon(char **context)`: the context that new files get; null where the
+ * policy decides.
+ * By lsm_get_self_attr(2) since Linux 6.8, by /proc/thread-self/attr on older kernels. Since Linux 2.6.
  *
- * Acts on: the calling thread. Errors: as for `getcon`. See `man 3 getfscreatecon`.
+ * Acts on: the calling thread. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | EACCES     | before 6.8: policy forbids (process:getattr) |
+ * | ENOENT     | before 6.8: no procfs at /proc |
+ *
+ * See `man 3 getfscreatecon`, `man 2 lsm_get_self_attr`.
  */
 export function getfscreatecon(): string | null {
   return own('getfscreatecon', 'fscreate')
 }
 
 /**
- * `int getkeycreatecon(char **context)`: the context that new keyrings get; null where the policy decides.
+ * `int getkeycreatecon(char **context)`: the context that new keyrings get; null where
+ * the policy decides.
+ * By lsm_get_self_attr(2) since Linux 6.8, by /proc/thread-self/attr on older kernels. Since Linux 2.6.18.
  *
- * Acts on: the calling thread. Errors: as for `getcon`. See `man 3 getkeycreatecon`.
+ * Acts on: the calling thread. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | EACCES     | before 6.8: policy forbids (process:getattr) |
+ * | ENOENT     | before 6.8: no procfs at /proc |
+ *
+ * See `man 3 getkeycreatecon`, `man 2 lsm_get_self_attr`.
  */
 export function getkeycreatecon(): string | null {
   return own('getkeycreatecon', 'keycreate')
 }
 
 /**
- * `int getsockcreatecon(char **context)`: the context that new sockets get; null where the policy decides.
+ * `int getsockcreatecon(char **context)`: the context that new sockets get; null where
+ * the policy decides.
+ * By lsm_get_self_attr(2) since Linux 6.8, by /proc/thread-self/attr on older kernels. Since Linux 2.6.18.
  *
- * Acts on: the calling thread. Errors: as for `getcon`. See `man 3 getsockcreatecon`.
+ * Acts on: the calling thread. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | EACCES     | before 6.8: policy forbids (process:getattr) |
+ * | ENOENT     | before 6.8: no procfs at /proc |
+ *
+ * See `man 3 getsockcreatecon`, `man 2 lsm_get_self_attr`.
  */
 export function getsockcreatecon(): string | null {
   return own('getsockcreatecon', 'sockcreate')
 }
 
 /**
- * `int getpidcon(pid_t pid, char **context)`: the context of a process; of a single thread by its own number.
+ * `int getpidcon(pid_t pid, char **context)`: the context of a process; of a single thread by
+ * its own number.
+ * Since Linux 2.6.
  *
- * Acts on: a process of the pid namespace that /proc shows. Throws a `KernelError`: EOPNOTSUPP where SELinux
- * is off, ENOENT or ESRCH when there is no such process, EACCES when policy forbids (process:getattr). See
- * `man 3 getpidcon`.
+ * Acts on: a process of the pid namespace that /proc shows. Needs no privilege, but policy has to allow
+ * process:getattr.
+ *
+ * | errno         | when |
+ * |---------------|------|
+ * | EOPNOTSUPP    | SELinux is off |
+ * | ENOENT, ESRCH | there is no such process, or no procfs at /proc |
+ * | EACCES        | policy forbids (process:getattr) |
+ *
+ * See `man 3 getpidcon`.
  */
 export function getpidcon(pid: number): string {
   return ofPid('getpidcon', pid, 'current') ?? ''
 }
 
 /**
- * `int getpidprevcon(pid_t pid, char **context)`: the context of a process before its last execve.
+ * `int getpidprevcon(pid_t pid, char **context)`: the context of a process before its last
+ * execve.
+ * Since Linux 2.6.
  *
- * Acts on: a process of the pid namespace that /proc shows. Errors: as for `getpidcon`. See `man 3
- * getpidprevcon`.
+ * Acts on: a process of the pid namespace that /proc shows. Needs no privilege, but policy has to allow
+ * process:getattr.
+ *
+ * Errnos: those of `getpidcon`.
+ *
+ * See `man 3 getpidprevcon`.
  */
 export function getpidprevcon(pid: number): string {
   return ofPid('getpidprevcon', pid, 'prev') ?? ''
@@ -133,10 +206,16 @@ export type Attributes = Readonly<
 >
 
 /**
- * All attributes of a process: what `getpidcon` and `getpidprevcon` tell, and what it has set for the things that it
- * will make, for which libselinux has names only where they are one's own.
+ * `/proc/PID/attr/*`: all attributes of a process: what `getpidcon` and `getpidprevcon` tell, and what it has
+ * set for the things that it will make, for which libselinux has names only where they are one's own.
+ * Since Linux 2.6.
  *
- * Acts on: a process of the pid namespace that /proc shows. Errors: as for `getpidcon`. See `man 5 proc_pid_attr`.
+ * Acts on: a process of the pid namespace that /proc shows. Needs no privilege, but policy has to allow
+ * process:getattr.
+ *
+ * Errnos: those of `getpidcon`.
+ *
+ * See `man 5 proc_pid_attr`.
  */
 export function getpidattr(pid: number): Attributes {
   const of = (attribute: Attribute): string | null => ofPid('getpidattr', pid, attribute)

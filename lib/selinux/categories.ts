@@ -199,15 +199,26 @@ const hints = {
 }
 
 /**
- * A pair of MCS categories for a sandbox, `s0:c1,c2`, that no other allocator of this machine holds, in this process
- * or another, of this user or another, and that no live process has: neither level dominates the other. It is held
- * until it is released, or this process ends. Give it to a process of yours before that: from then on that
- * process's label counts, as long as it lives.
+ * `fcntl(fd, F_OFD_SETLK, &byte)`: a pair of MCS categories for a sandbox, `s0:c1,c2`, that no other allocator of
+ * this machine holds, in this process or another, of this user or another, and that no live process has: neither
+ * level dominates the other. It is held until it is released, or this process ends, however it ends. Give it to a
+ * process of yours before that: from then on that process's label counts, as long as it lives. Since Linux 3.15.
  *
- * Acts on: a byte of a file (F_OFD_SETLK), by default `fancyproc-mcs` in the first of /run/lock, /dev/shm and /tmp
- * that is for everybody. Needs no privilege; works where SELinux is off, where no label is met. A container with
- * directories and a /proc of its own is a machine of its own here. Rejects with a `KernelError`: EAGAIN when none
- * of the 523,776 is left, EACCES when another user has made the file for himself. See `man 2 fcntl_locking`.
+ * Acts on: a byte of a file, by default `fancyproc-mcs` in the first of /run/lock, /dev/shm and /tmp that is for
+ * everybody. Needs no privilege; works where SELinux is off, where no label is met. Processes that this /proc
+ * hides (hidepid, another pid namespace), or whose label the policy does not let us read, are not met: there the
+ * lock alone counts. A container with directories of its own is a machine of its own here.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | EAGAIN | none of the 523,776 pairs is left |
+ * | EACCES | another user has made the file for himself, or its directory is not for this one |
+ * | ENOENT | no such directory is for everybody: name a lockFile |
+ * | ELOOP  | the file is a symbolic link |
+ * | EINVAL | it is no regular file |
+ * | ENOLCK | no room for more locks |
+ *
+ * See `man 2 fcntl_locking`, `man 8 mcs`.
  */
 export async function allocateCategories(options: AllocateOptions = {}): Promise<Categories> {
   const call = 'allocateCategories'

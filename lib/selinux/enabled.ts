@@ -11,7 +11,16 @@ export function quietly<T>(read: () => T): T | undefined {
   }
 }
 
-/** Is SELinux on in this kernel? That is, it was not disabled at boot, and a policy is loaded. */
+/**
+ * `int is_selinux_enabled(void)`: is SELinux on in this kernel? That is, it was not disabled at boot, and a policy
+ * is loaded. Since Linux 2.6.
+ *
+ * Acts on: nothing. Needs /proc.
+ *
+ * Errnos: none. What cannot be read counts as off.
+ *
+ * See `man 3 is_selinux_enabled`.
+ */
 export function enabled(): boolean {
   const filesystems = quietly(() => readFileSync('/proc/filesystems', 'utf8')) ?? ''
   if (!/\tselinuxfs$/m.test(filesystems)) return false

@@ -66,61 +66,95 @@ async function set(how: keyof typeof calls, target: Target, label: string): Prom
 
 /**
  * `int getfilecon(const char *path, char **con)`: the label of a file; of what a symbolic link leads to.
+ * getxattr(2) of security.selinux; where SELinux is off it is what the filesystem keeps. Since Linux 2.6.
  *
- * Acts on: a file. Needs no privilege. Where SELinux is off it is what the filesystem keeps. Rejects with a
- * `KernelError`: ENODATA without a label, EOPNOTSUPP where the filesystem has none, ENOENT, EACCES. See `man 3
- * getfilecon`.
+ * Acts on: a file. Needs no privilege.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | ENODATA    | it has no label |
+ * | EOPNOTSUPP | this filesystem keeps none |
+ * | ENOENT     | there is no such file |
+ * | EACCES     | a directory may not be searched, or policy forbids (file:getattr) |
+ *
+ * See `man 3 getfilecon`, `man 2 getxattr`.
  */
 export async function getfilecon(path: string): Promise<string> {
   return get('follow', checkPath(path, 'getfilecon: path'))
 }
 
 /**
- * `int lgetfilecon(const char *path, char **con)`: the label of a file, of a symbolic link its own.
+ * `int lgetfilecon(const char *path, char **con)`: the label of a file, of a symbolic link its own. Since Linux
+ * 2.6.
  *
- * Acts on: a file. Errors: as for `getfilecon`. See `man 3 lgetfilecon`.
+ * Acts on: a file. Needs no privilege.
+ *
+ * Errnos: those of `getfilecon`.
+ *
+ * See `man 3 lgetfilecon`, `man 2 getxattr`.
  */
 export async function lgetfilecon(path: string): Promise<string> {
   return get('link', checkPath(path, 'lgetfilecon: path'))
 }
 
 /**
- * `int fgetfilecon(int fd, char **con)`: the label of an open file.
+ * `int fgetfilecon(int fd, char **con)`: the label of an open file. Since Linux 2.6.
  *
- * Acts on: a file; the descriptor may be closed right after the call. Errors: as for `getfilecon`, EBADF with
- * O_PATH. See `man 3 fgetfilecon`.
+ * Acts on: a file; the descriptor may be closed right after the call. Needs no privilege.
+ *
+ * Errnos: those of `getfilecon`, and EBADF for a descriptor that is closed, or open with O_PATH.
+ *
+ * See `man 3 fgetfilecon`, `man 2 getxattr`.
  */
 export async function fgetfilecon(fd: FdLike): Promise<string> {
   return get('fd', fdTarget('fgetfilecon', fd))
 }
 
 /**
- * `int setfilecon(const char *path, const char *con)`: labels a file; what a symbolic link leads to.
+ * `int setfilecon(const char *path, const char *con)`: labels a file; what a symbolic link leads to. setxattr(2)
+ * of security.selinux. Since Linux 2.6.
  *
  * Acts on: a file. Where SELinux is on, it needs to be the file's owner or CAP_FOWNER, and policy
  * (file:relabelfrom, file:relabelto, filesystem:associate), which has to know the context. Where it is off, it
  * needs CAP_SYS_ADMIN in the first user namespace, and takes anything: a root for another machine can be
- * prepared there. Rejects with a `KernelError`: EINVAL for a context that the policy does not know, EACCES and
- * EPERM as said, EOPNOTSUPP where the filesystem keeps no labels. See `man 3 setfilecon`.
+ * prepared there.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EINVAL     | the policy knows no such context |
+ * | EACCES     | the policy forbids it, or a directory may not be searched |
+ * | EPERM      | neither the owner nor CAP_FOWNER; where SELinux is off: no CAP_SYS_ADMIN |
+ * | EOPNOTSUPP | this filesystem keeps no labels, or is mounted with context= |
+ * | ENOENT     | there is no such file |
+ * | EROFS      | it is mounted read-only |
+ *
+ * See `man 3 setfilecon`, `man 2 setxattr`.
  */
 export async function setfilecon(path: string, context: ContextLike): Promise<void> {
   await set('follow', checkPath(path, 'setfilecon: path'), contextText(context, 'setfilecon: context'))
 }
 
 /**
- * `int lsetfilecon(const char *path, const char *con)`: labels a file, of a symbolic link itself.
+ * `int lsetfilecon(const char *path, const char *con)`: labels a file, of a symbolic link itself. Since Linux 2.6.
  *
- * Acts on: a file. Needs, and fails, as `setfilecon` does. See `man 3 lsetfilecon`.
+ * Acts on: a file. Needs what `setfilecon` does.
+ *
+ * Errnos: those of `setfilecon`.
+ *
+ * See `man 3 lsetfilecon`, `man 2 setxattr`.
  */
 export async function lsetfilecon(path: string, context: ContextLike): Promise<void> {
   await set('link', checkPath(path, 'lsetfilecon: path'), contextText(context, 'lsetfilecon: context'))
 }
 
 /**
- * `int fsetfilecon(int fd, const char *con)`: labels an open file.
+ * `int fsetfilecon(int fd, const char *con)`: labels an open file. Since Linux 2.6.
  *
- * Acts on: a file; the descriptor may be closed right after the call. Needs, and fails, as `setfilecon` does;
- * EBADF with O_PATH. See `man 3 fsetfilecon`.
+ * Acts on: a file; the descriptor may be closed right after the call. Needs what `setfilecon` does.
+ *
+ * Errnos: those of `setfilecon`, and EBADF for a descriptor that is closed, or open with O_PATH.
+ *
+ * See `man 3 fsetfilecon`, `man 2 setxattr`.
  */
 export async function fsetfilecon(fd: FdLike, context: ContextLike): Promise<void> {
   await set('fd', fdTarget('fsetfilecon', fd), contextText(context, 'fsetfilecon: context'))

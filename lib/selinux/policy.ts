@@ -74,11 +74,19 @@ function vector(syscall: string, source: ContextLike, target: ContextLike, index
  * `int selinux_check_access(const char *scon, const char *tcon, const char *tclass, const char *perm, void *)`:
  * would the kernel let `source` do that to `target`? Where the policy denies it, the answer is still true if the
  * source is a permissive domain, or nothing is enforced. Of several permissions all are needed. Nothing is
- * logged.
+ * logged. By selinuxfs's `access`. Since Linux 2.6.
  *
- * Acts on: nothing. Needs security:compute_av, and selinuxfs. Throws a `KernelError`: EOPNOTSUPP where SELinux
- * is off, EINVAL for a context and ENOENT for a class or permission that the policy does not know. See `man 3
- * selinux_check_access`.
+ * Acts on: nothing. Needs selinuxfs, and policy has to allow security:compute_av.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | ENOENT     | the policy has no such class or permission; or selinuxfs is not mounted |
+ * | EINVAL     | the policy knows no such context |
+ * | EACCES     | policy forbids to ask; or the user may not write to selinuxfs |
+ * | EROFS      | selinuxfs is mounted read-only, as container engines do |
+ *
+ * See `man 3 selinux_check_access`.
  */
 export function check(
   source: ContextLike,
@@ -99,10 +107,13 @@ export function check(
 /**
  * `int security_compute_av(const char *scon, const char *tcon, security_class_t tclass, access_vector_t
  * requested, struct av_decision *avd)`: all that the policy allows `source` to do to `target`, whether anything
- * is enforced or not.
+ * is enforced or not. By selinuxfs's `access`. Since Linux 2.6.
  *
- * Acts on: nothing. Needs security:compute_av, and selinuxfs. Errors: as for `check`. See `man 3
- * security_compute_av`.
+ * Acts on: nothing. Needs selinuxfs, and policy has to allow security:compute_av.
+ *
+ * Errnos: those of `check`.
+ *
+ * See `man 3 security_compute_av`.
  */
 export function computeAv(source: ContextLike, target: ContextLike, tclass: string): Decision {
   const syscall = 'security_compute_av'
@@ -144,10 +155,13 @@ function compute(call: string, file: string, args: readonly unknown[], name?: st
  * `int security_compute_create_name(const char *scon, const char *tcon, security_class_t tclass, const char
  * *objname, char **newcon)`: the context of what `source` creates in `target`: of class 'process' that of a
  * program which `source` executes from a file of context `target`; of 'file' and its like that of a new one in a
- * directory.
+ * directory. By selinuxfs's `create`. Since Linux 2.6.
  *
- * Acts on: nothing. Needs security:compute_create, and selinuxfs. Errors: as for `check`. See `man 3
- * security_compute_create_name`.
+ * Acts on: nothing. Needs selinuxfs, and policy has to allow security:compute_create.
+ *
+ * Errnos: those of `check`.
+ *
+ * See `man 3 security_compute_create_name`.
  */
 export function computeCreate(
   source: ContextLike,
@@ -160,10 +174,13 @@ export function computeCreate(
 
 /**
  * `int security_compute_member(const char *scon, const char *tcon, security_class_t tclass, char **newcon)`: the
- * context of `source`'s own instance of a polyinstantiated object.
+ * context of `source`'s own instance of a polyinstantiated object. By selinuxfs's `member`. Since Linux 2.6.
  *
- * Acts on: nothing. Needs security:compute_member, and selinuxfs. Errors: as for `check`. See `man 3
- * security_compute_member`.
+ * Acts on: nothing. Needs selinuxfs, and policy has to allow security:compute_member.
+ *
+ * Errnos: those of `check`.
+ *
+ * See `man 3 security_compute_member`.
  */
 export function computeMember(source: ContextLike, target: ContextLike, tclass: string): string {
   return compute('member', 'member', [source, target, tclass])
@@ -171,20 +188,33 @@ export function computeMember(source: ContextLike, target: ContextLike, tclass: 
 
 /**
  * `int security_compute_relabel(const char *scon, const char *tcon, security_class_t tclass, char **newcon)`: the
- * context that an object should get for `source`'s sake, as a terminal at a login.
+ * context that an object should get for `source`'s sake, as a terminal at a login. By selinuxfs's `relabel`.
+ * Since Linux 2.6.
  *
- * Acts on: nothing. Needs security:compute_relabel, and selinuxfs. Errors: as for `check`. See `man 3
- * security_compute_relabel`.
+ * Acts on: nothing. Needs selinuxfs, and policy has to allow security:compute_relabel.
+ *
+ * Errnos: those of `check`.
+ *
+ * See `man 3 security_compute_relabel`.
  */
 export function computeRelabel(source: ContextLike, target: ContextLike, tclass: string): string {
   return compute('relabel', 'relabel', [source, target, tclass])
 }
 
 /**
- * `int security_canonicalize_context(const char *con, char **canoncon)`: the context as the kernel prints it.
+ * `int security_canonicalize_context(const char *con, char **canoncon)`: the context as the kernel prints it. By
+ * selinuxfs's `context`. Since Linux 2.6.
  *
- * Acts on: nothing. Needs security:check_context, and selinuxfs. Throws a `KernelError`: EOPNOTSUPP where
- * SELinux is off, EINVAL when the policy knows no such context. See `man 3 security_canonicalize_context`.
+ * Acts on: nothing. Needs selinuxfs, and policy has to allow security:check_context.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | EINVAL     | the policy knows no such context |
+ * | ENOENT     | selinuxfs is not mounted |
+ * | EACCES     | policy forbids to ask; or the user may not write to selinuxfs |
+ *
+ * See `man 3 security_canonicalize_context`.
  */
 export function canonicalize(context: ContextLike): string {
   const syscall = 'security_canonicalize_context'
@@ -192,10 +222,14 @@ export function canonicalize(context: ContextLike): string {
 }
 
 /**
- * `int security_check_context(const char *con)`: does the loaded policy know this context?
+ * `int security_check_context(const char *con)`: does the loaded policy know this context? By selinuxfs's
+ * `context`. Since Linux 2.6.
  *
- * Acts on: nothing. Needs security:check_context, and selinuxfs. Throws a `KernelError`: EOPNOTSUPP where
- * SELinux is off. See `man 3 security_check_context`.
+ * Acts on: nothing. Needs selinuxfs, and policy has to allow security:check_context.
+ *
+ * Errnos: those of `canonicalize`, but for EINVAL, which is an answer.
+ *
+ * See `man 3 security_check_context`.
  */
 export function validate(context: ContextLike): boolean {
   const syscall = 'security_check_context'
@@ -215,11 +249,19 @@ export interface PolicyBoolean {
 }
 
 /**
- * The policy's booleans by name: `security_get_boolean_names`, `security_get_boolean_active` and
- * `security_get_boolean_pending` in one.
+ * `int security_get_boolean_names(char ***names, int *len)`: the policy's booleans by name, with what
+ * `security_get_boolean_active` and `security_get_boolean_pending` say of each. By selinuxfs's `booleans`. Since
+ * Linux 2.6.
  *
- * Acts on: nothing. Needs selinuxfs. Throws a `KernelError`: EOPNOTSUPP where SELinux is off. See `man 3
- * security_get_boolean_names`.
+ * Acts on: nothing. Needs selinuxfs.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EOPNOTSUPP | SELinux is off |
+ * | ENOENT     | selinuxfs is not mounted |
+ * | EACCES     | policy forbids to read them |
+ *
+ * See `man 3 security_get_boolean_names`.
  */
 export async function booleans(): Promise<Record<string, PolicyBoolean>> {
   const syscall = 'security_get_boolean_names'
@@ -244,7 +286,7 @@ export interface SelinuxOn {
   readonly policyVersion: number
   /** Contexts have a level: MLS, or MCS. */
   readonly mls: boolean
-  /** What becomes of a permission that the kernel has and the policy does not know. */
+  /** deny_unknown and reject_unknown: what becomes of a permission that the kernel has and the policy does not know. */
   readonly handleUnknown: 'allow' | 'deny' | 'reject'
   /** Whether policy may allow transitions in spite of no_new_privs and nosuid (Linux 4.14). */
   readonly nnpNosuidTransition: boolean
@@ -255,10 +297,18 @@ export interface SelinuxOn {
 export type SelinuxStatus = { readonly enabled: false; readonly why: string } | SelinuxOn
 
 /**
- * What SELinux does here: `is_selinux_enabled`, `security_getenforce`, `security_policyvers` and the like. Where
- * it is off that is the answer, and no error.
+ * `int security_getenforce(void)`: what SELinux does here, with `is_selinux_enabled`, `security_policyvers`,
+ * `security_deny_unknown`, `is_selinux_mls_enabled` and the policy's capabilities in one. Where it is off that is
+ * the answer, and no error. Since Linux 2.6.
  *
- * Acts on: nothing. Needs selinuxfs. See `man 3 security_getenforce`, `man 8 selinux`.
+ * Acts on: nothing. Needs selinuxfs.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | ENOENT | SELinux is on, and selinuxfs is not mounted |
+ * | EACCES | policy forbids to read it |
+ *
+ * See `man 3 security_getenforce`, `man 8 selinux`.
  */
 export function status(): SelinuxStatus {
   if (!enabled()) return { enabled: false, why: offHint() }

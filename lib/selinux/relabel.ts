@@ -68,14 +68,25 @@ function hint(errno: number, syscall: string): string | undefined {
 }
 
 /**
- * Labels a tree of files: each with the same context, or with what a function chooses for it. What has its label
- * already is left alone, so it can be done again. No symbolic link is followed but `root` itself: links get labels
- * of their own. Each file is labelled by what was opened, so that whoever lives in the tree cannot have others
- * labelled by moving things about; a hard link, though, is the same file outside of the tree.
+ * `fsetxattr(fd, "security.selinux", …)` of each file of a tree: all with the same context, or with what a function
+ * chooses: labels are given. What has its label already is left alone, so it can be done again. No symbolic link is
+ * followed but `root` itself: links get labels of their own. Each file is labelled by what was opened, so that
+ * whoever lives in the tree cannot have others labelled by moving things about; a hard link, though, is the same
+ * file outside of the tree. It runs on libuv's pool in turns of a tenth of a second. Since Linux 5.6.
  *
- * Acts on: files below `root`, on one mount unless told. Needs /proc, and what `setfilecon` needs; works where
- * SELinux is off. It runs on libuv's pool in turns of a tenth of a second. Rejects at the first file that fails with a
- * `KernelError` that names it; one that vanishes meanwhile is no failure. See `man 8 setfiles`.
+ * Acts on: files below `root`, on one mount unless told; one that vanishes meanwhile is no failure, any other ends
+ * it at the first. Needs /proc, and what `setfilecon` needs; works where SELinux is off.
+ *
+ * | errno      | when |
+ * |------------|------|
+ * | EINVAL     | the policy knows no such context |
+ * | EACCES     | the policy forbids it, or a directory may not be read |
+ * | EPERM      | neither the owner nor CAP_FOWNER; where SELinux is off: no CAP_SYS_ADMIN |
+ * | EOPNOTSUPP | a filesystem keeps no labels, or is mounted with context= |
+ * | EMFILE     | more than 512 directories one in another, or no descriptor left |
+ * | ENOENT     | there is no such root |
+ *
+ * See `man 8 setfiles`, `man 2 setxattr`.
  */
 export async function relabel(
   root: string,
