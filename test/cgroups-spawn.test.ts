@@ -9,7 +9,8 @@ import { errnoNumber } from '../lib/errors.ts'
 import { run } from '../lib/run.ts'
 import { spawn } from '../lib/spawn.ts'
 import { make, root, sleeper, thrown, thrownBy, useScratch } from './support/cgroups.ts'
-import { on } from './support/machine.ts'
+import { command, script } from './support/fork.ts'
+import { facts, on } from './support/machine.ts'
 
 on({ user: 'root', cgroup: 'v2-any' }).describe('spawn', () => {
   useScratch()
@@ -135,6 +136,46 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('spawn', () => {
     expect(existsSync(`/proc/self/fd/${String(target.fd)}`)).toBe(false)
   })
 
+  // With the others alone it would become the top of a threaded subtree.
+  const [controller = ''] = facts.controllers.filter((name) => !['cpu', 'cpuset', 'pids'].includes(name))
+  on(controller === '' ? { controllers: 'memory' } : {}).test(
+    'not where the cgroups below have controllers',
+    async () => {
+      await using group = await make('internal')
+      await group.enable([controller])
+      expect(await thrown(spawn('true', [], { cgroup: group }).exited)).toMatchObject({
+        code: 'EBUSY',
+        syscall: 'clone3',
+        hint: expect.stringMatching(/controllers enabled for its children .*spawn into a child/) as unknown,
+      })
+    },
+  )
+
+  on({ tools: 'strace', sanitizer: false }).test(
+    'a kernel, or a filter, without clone3 is told; nothing is left out',
+    async () => {
+      await using group = await make('filtered')
+      const text = `
+      import { spawn } from 'fancyproc'
+      const error = await spawn('true', { cgroup: ${JSON.stringify(group.path)} }).exited.catch((error) => error)
+      console.log(JSON.stringify([error.code, error.syscall, error.hint]))`
+      // Node's threads do without it.
+      const inject = [
+        '--seccomp-bpf',
+        '-f',
+        '-o',
+        '/dev/null',
+        '-e',
+        'trace=clone3',
+        '-e',
+        'inject=clone3:error=ENOSYS',
+      ]
+      const { stdout } = await command('strace', [...inject, process.execPath, ...script(text)])
+      expect(JSON.parse(stdout)).toEqual(['ENOSYS', 'clone3', expect.stringMatching(/^clone3 is denied/)])
+      expect(await group.events()).toEqual({ populated: false, frozen: false })
+    },
+  )
+
   on({ controllers: 'pids' }).test('says that it is full', async () => {
     await using group = await make('full', { 'pids.max': 1 })
     await group.add(sleeper())
@@ -156,4 +197,12 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('spawn', () => {
     },
     120_000,
   )
+})
+
+on({ user: 'ordinary', cgroup: 'v2-any' }).test("not into one that is another user's", async () => {
+  expect(await thrown(spawn('true', [], { cgroup: root }).exited)).toMatchObject({
+    code: 'EACCES',
+    syscall: 'clone3',
+    hint: expect.stringMatching(/write permission on cgroup.procs .*inside the delegated subtree/) as unknown,
+  })
 })

@@ -1,8 +1,10 @@
 // SELinux contexts that steps set: the kernel is asked for those of what they made.
 import { expect } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import { run, selinux, spawn } from 'fancyproc'
 import * as thread from 'fancyproc/thread'
 import {
@@ -22,6 +24,7 @@ import {
   writeFile,
 } from 'fancyproc/steps'
 import { command, script } from './support/fork.ts'
+import { rights } from './support/isolated.ts'
 import { on } from './support/machine.ts'
 import { begun, blocked, scratch } from './support/scratch.ts'
 
@@ -50,7 +53,11 @@ here.test('each attribute is set, and null clears it', async () => {
   const seen = async (...steps: Steps[]): Promise<string[]> => {
     await using child = spawn('true', { steps: [steps, blocked(path(`fifo${String(steps.length)}`))] })
     const pid = await begun(child)
-    return names.map((name) => attribute(pid, name))
+    const seen = names.map((name) => attribute(pid, name))
+    // As the library reads them of any process.
+    const read = selinux.getpidattr(pid)
+    expect([read.exec, read.fscreate, read.keycreate, read.sockcreate].map((one) => one ?? '')).toEqual(seen)
+    return seen
   }
   expect(await seen(labels)).toEqual([domain, files, domain, domain])
   const cleared = [setexeccon, setfscreatecon, setkeycreatecon, setsockcreatecon].map((set) => set(null))
@@ -150,6 +157,45 @@ here.test("a thread's exec label that was left set meets the next execve", () =>
   expect(spawnSync('true').status).toBe(0)
 })
 
+on({ lsm: 'selinux', tools: 'busybox' }).test("a thread's exec label is that of the next program", () => {
+  thread.setfscreatecon(files)
+  try {
+    copyFileSync('/usr/bin/busybox', path('busybox'))
+  } finally {
+    thread.setfscreatecon(null)
+  }
+  const child = (): string =>
+    spawnSync(path('busybox'), ['cat', '/proc/self/attr/current'], { encoding: 'utf8' }).stdout.replace(
+      /\0$/,
+      '',
+    )
+  expect(child()).toBe(selinux.getcon())
+  thread.setexeccon(domain)
+  try {
+    expect(selinux.getexeccon()).toBe(domain)
+    expect(child()).toBe(domain)
+  } finally {
+    thread.setexeccon(null)
+  }
+  expect(child()).toBe(selinux.getcon())
+})
+
+// The kernel takes /proc/PID/task/TID/attr/keycreate from any thread, and so does lsm_set_self_attr(2).
+here.test('a Worker has key and socket labels of its own', async () => {
+  const text = `
+    const { parentPort } = require('node:worker_threads')
+    Promise.all([import('fancyproc/thread'), import('fancyproc')]).then(([thread, { selinux }]) => {
+      thread.setkeycreatecon('${domain}')
+      thread.setsockcreatecon('${domain}')
+      parentPort.postMessage([selinux.getkeycreatecon(), selinux.getsockcreatecon()])
+    })`
+  const worker = new Worker(text, { eval: true })
+  const [said] = (await once(worker, 'message')) as [unknown]
+  await worker.terminate()
+  expect(said).toEqual([domain, domain])
+  expect([selinux.getkeycreatecon(), selinux.getsockcreatecon()]).toEqual([null, null])
+})
+
 here.test(
   'setcon: later steps are in the new domain, and so is the program; prev is the old one',
   async () => {
@@ -198,23 +244,38 @@ here.test('what policy or kernel refuse is told with the permission', async () =
   }).toThrow(/^EPERM: .*\n.*typebounds/)
 })
 
-const tracer = on({ lsm: 'selinux', tools: 'strace', kernel: '6.8', sanitizer: false })
+const tracer = on({ lsm: 'selinux', tools: 'strace', kernel: '6.8', sanitizer: false, ...rights })
 tracer.test('a kernel without lsm_set_self_attr has the files of /proc', async () => {
   const program = `
     import { spawn } from 'fancyproc'
-    import { setfscreatecon, writeFile } from 'fancyproc/steps'
+    import { makePrivate, mapUser, mount, setfscreatecon, writeFile } from 'fancyproc/steps'
+    import { selinux } from 'fancyproc'
+    import * as thread from 'fancyproc/thread'
     const [, label, ...files] = process.argv
+    thread.setfscreatecon(label)
+    console.log(selinux.getfscreatecon(), selinux.getcon(), selinux.getprevcon())
+    thread.setfscreatecon(null)
+    console.log(selinux.getfscreatecon())
     const steps = [setfscreatecon(label), writeFile(files[0], ''), setfscreatecon(null), writeFile(files[1], '')]
-    console.log((await spawn('true', { steps }).exited).code)`
+    // With another /proc by then, which is no procfs.
+    const isRoot = process.getuid() === 0
+    const own = [isRoot ? [] : mapUser(), makePrivate('/', { recursive: true })]
+    const covered = [...own, mount({ source: 'none', target: '/proc', type: 'tmpfs' })]
+    const namespaces = isRoot ? ['mnt'] : ['user', 'mnt']
+    console.log((await spawn('true', { namespaces, steps: [...covered, ...steps] }).exited).code)`
   const [one, two, trace] = [path('labelled'), path('plain'), path('trace')]
-  const inject = ['-e', 'trace=lsm_set_self_attr,write', '-e', 'inject=lsm_set_self_attr:error=ENOSYS']
+  const calls = 'lsm_set_self_attr,lsm_get_self_attr'
+  const inject = ['-e', `trace=${calls},write`, '-e', `inject=${calls}:error=ENOSYS`]
   const { stdout } = await command('strace', [
     ...['-f', '-o', trace, ...inject, process.execPath],
     ...[...script(program), files, one, two],
   ])
-  expect(stdout).toBe('0\n')
+  const [own] = [selinux.getcon()]
+  expect(stdout).toBe(`${files} ${own} ${own}\nnull\n0\n`)
   expect([labelOf(one), labelOf(two)]).toEqual([files, expect.not.stringContaining('container_file_t')])
   const text = readFileSync(trace, 'utf8')
-  expect(text.match(/lsm_set_self_attr\(.*ENOSYS.*INJECTED/g)).toHaveLength(2)
+  // Two of a thread, two of steps; four of a thread, which reads.
+  expect(text.match(/lsm_set_self_attr\(.*ENOSYS.*INJECTED/g)).toHaveLength(4)
+  expect(text.match(/lsm_get_self_attr\(.*ENOSYS.*INJECTED/g)).toHaveLength(4)
   expect(text).toMatch(/write\(\d+, "\\n", 1\) += 1/)
 })

@@ -128,6 +128,9 @@ here.describe('a process', () => {
       child.kill('SIGKILL')
     }
     await child.exited
+    // Of others', too.
+    expect(selinux.getpidcon(1)).toBe(file('current', '1'))
+    expect(selinux.getpidattr(1)).toMatchObject({ current: file('current', '1'), prev: file('prev', '1') })
     expect(() => selinux.getpidcon(pid)).toThrow(/^(ENOENT|ESRCH).*\n {2}hint: there is no such process/)
   })
 })

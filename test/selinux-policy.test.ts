@@ -136,6 +136,18 @@ on({ lsm: 'selinux' }).describe('the policy', () => {
     }
   })
 
+  on({ tools: 'sestatus' }).test('has the status that sestatus prints', () => {
+    const lines = sh('sestatus').split('\n')
+    const said = new Map(lines.map((line) => /^([^:]+):\s+(.*)$/.exec(line)?.slice(1) as [string, string]))
+    expect(selinux.status()).toMatchObject({
+      enabled: said.get('SELinux status') === 'enabled',
+      enforcing: said.get('Current mode') === 'enforcing',
+      mls: said.get('Policy MLS status') === 'enabled',
+      handleUnknown: said.get('Policy deny_unknown status') === 'allowed' ? 'allow' : 'deny',
+      policyVersion: Number(said.get('Max kernel policy version')),
+    })
+  })
+
   test('has a status', () => {
     expect(selinux.status()).toMatchObject({
       enabled: true,
