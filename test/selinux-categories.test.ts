@@ -122,6 +122,16 @@ describe('a pair', () => {
     expect(seen.size).toBe(40)
   })
 
+  test('is any of them: neighbours are as rare as they should be', async () => {
+    let neighbours = 0
+    for (let i = 0; i < 40; i++) {
+      const { categories } = await allocate()
+      if (categories[1] === categories[0] + 1) neighbours++
+    }
+    // Of 523,776 pairs 1023 are: ten in forty come up once in 10^19 times.
+    expect(neighbours).toBeLessThan(10)
+  })
+
   test('is found though it is the last one, and then there is none', async () => {
     using _ = occupy([0, 1], [1022, 1023])
     const before = readdirSync('/proc/self/fd').length
