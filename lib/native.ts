@@ -85,7 +85,7 @@ export interface Binding {
   isProcfs(fd: number): number
   /** Pids, as an Int32Array. */
   listProcesses(procfs: number): Promise<ArrayBuffer | number>
-  /** Rows, see lib/processes/row.ts: in `room` if that is large enough. */
+  /** Rows, see lib/processes/rows.ts: in `room` if that is large enough. */
   readProcesses(
     procfs: number,
     files: number,

@@ -4,7 +4,8 @@ import { check, errnoNumber, invalid, KernelError, outOfRange, show } from './er
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { native } from './native.ts'
 import type { ProcessField, ProcessInfo } from './processes/info.ts'
-import { decode, filesOf, processFields, Rows, STATUS } from './processes/row.ts'
+import { decoder, filesOf, processFields, STATUS } from './processes/row.ts'
+import { Rows } from './processes/rows.ts'
 import { options as checkOptions, text } from './steps/arguments.ts'
 
 /** Rows that are decoded in one turn of the event loop: well below a millisecond. */
@@ -116,6 +117,7 @@ export async function ps<F extends ProcessField = ProcessField>(
     assertProcfs(fd, proc)
     const pids = wanted ?? new Int32Array(result(await native().listProcesses(fd), 'getdents64'))
     const files = filesOf(fields) | (wanted ? STATUS : 0)
+    const decode = decoder(fields)
     const startOfClock = native().startOfClock()
     const batches: Pick<ProcessInfo, F>[][] = []
     let next = 0
@@ -127,7 +129,7 @@ export async function ps<F extends ProcessField = ProcessField>(
         room = result(await native().readProcesses(fd, files, pids.subarray(at, next), room), 'openat')
         const rows = new Rows(room, files, startOfClock)
         const batch: Pick<ProcessInfo, F>[] = []
-        while (rows.next()) batch.push(decode(rows, fields))
+        while (rows.next()) batch.push(decode(rows))
         batches[at / BATCH] = batch
       }
     }

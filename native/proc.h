@@ -1,4 +1,4 @@
-// /proc/PID of one process after another, as rows of numbers and a heap of bytes; lib/processes/row.ts reads them.
+// /proc/PID of one process after another, as rows of numbers and a heap of bytes; lib/processes/rows.ts reads them.
 #ifndef FANCYPROC_PROC_H
 #define FANCYPROC_PROC_H
 

@@ -32,9 +32,12 @@ const grandchild = (program: string): string => `${program} & echo $!; wait; rea
 
 describe('exited', () => {
   on({ user: 'root' }).test('a stranger that exits', async () => {
-    const pid = await pidFrom(await shell(grandchild("sh -c 'sleep 0.1; exit 7'")))
+    // In the background it has no standard input: it waits at a copy of its shell's.
+    const parent = await shell(`exec 3<&0; ${grandchild("sh -c 'read x <&3; exit 7'")}`)
+    const pid = await pidFrom(parent)
     using handle = processes.open(pid)
     expect(handle.pid).toBe(pid)
+    parent.stdin?.write('\n')
     expect(await handle.exited).toEqual({ code: 7, signal: null })
   })
 

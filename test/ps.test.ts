@@ -216,6 +216,26 @@ describe('pids', () => {
   })
 })
 
+describe('what successive rows share', () => {
+  on(rights).test('is shared by those that have it, and by no other', async () => {
+    const sets = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']
+    const [a, b] = [await started(), await started('read x', isolated(['net', 'uts'], setNoNewPrivs()))]
+    const pids = [a, a, b, a, b, b].map(({ pid = 0 }) => pid)
+    const rows = await ps({ pids })
+    expect(rows.map(({ pid }) => pid)).toEqual(pids)
+    for (const { pid, ...row } of rows) {
+      for (const kind of kinds) expect(`${kind}:[${String(row.namespaces[kind])}]`).toBe(namespace(pid, kind))
+      const wanted = sets.map((name) => BigInt(`0x${status(pid, name)}`))
+      expect(Object.values(row.capabilities)).toEqual(wanted)
+      expect(Object.values(row.uid).join('\t')).toBe(status(pid, 'Uid'))
+      expect(row.noNewPrivs).toBe(status(pid, 'NoNewPrivs') === '1')
+    }
+    expect(rows[0]?.namespaces).not.toEqual(rows[2]?.namespaces)
+    expect(rows[0]?.namespaces).toBe(rows[1]?.namespaces)
+    expect(Object.isFrozen(rows[0]?.namespaces)).toBe(true)
+  })
+})
+
 describe('another procfs', () => {
   on(rights).test('of a pid namespace, by an fd', async () => {
     const root = open('/proc', 'O_PATH')

@@ -3,11 +3,11 @@ import type { Namespace } from '../steps/namespace.ts'
 
 /** The four ids that a process has of a kind. */
 export interface Ids {
-  real: number
-  effective: number
-  saved: number
+  readonly real: number
+  readonly effective: number
+  readonly saved: number
   /** With which it accesses files. */
-  fs: number
+  readonly fs: number
 }
 
 export interface Terminal {
@@ -19,22 +19,22 @@ export interface Terminal {
 
 /** The five sets, a bit each capability: capabilities(7). */
 export interface CapabilitySets {
-  inheritable: bigint
-  permitted: bigint
-  effective: bigint
-  bounding: bigint
-  ambient: bigint
+  readonly inheritable: bigint
+  readonly permitted: bigint
+  readonly effective: bigint
+  readonly bounding: bigint
+  readonly ambient: bigint
 }
 
 export interface Seccomp {
-  mode: 'disabled' | 'strict' | 'filter'
+  readonly mode: 'disabled' | 'strict' | 'filter'
   /** How many filters are installed; undefined before Linux 5.9. */
-  filters: number | undefined
+  readonly filters: number | undefined
 }
 
 /**
  * A process, as procfs shows it: ids are those of the reader's user namespace, pids those of the procfs's pid
- * namespace. See `man 5 proc`.
+ * namespace. Objects that two processes have the same of may be one, and are frozen. See `man 5 proc`.
  */
 export interface ProcessInfo {
   /** /proc itself: no file of the process is opened for it. */
@@ -95,7 +95,7 @@ export interface ProcessInfo {
   /** Its cgroup v2, as the reader's cgroup namespace shows it: '/user.slice'. Undefined without that hierarchy. /proc/PID/cgroup. */
   cgroup: string | undefined
   /** Its cgroups v1, by their controllers or names: `{'cpu,cpuacct': '/', 'name=systemd': '/init.scope'}`. /proc/PID/cgroup. */
-  cgroupsV1: Record<string, string>
+  cgroupsV1: Readonly<Record<string, string>>
   /**
    * What the machine's security module calls it: SELinux's context, AppArmor's profile. Undefined without such a
    * module, and where that refuses. /proc/PID/attr/current.
@@ -105,7 +105,7 @@ export interface ProcessInfo {
    * Inodes of its namespaces. One is undefined where ptrace access is refused (another user's, all of them), on a
    * kernel without this kind, and when a zombie has left it. /proc/PID/ns.
    */
-  namespaces: Record<Namespace, number | undefined>
+  namespaces: Readonly<Record<Namespace, number | undefined>>
 }
 
 export type ProcessField = keyof ProcessInfo
