@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
-import { check, invalid, show } from './errors.ts'
+import { isMainThread } from 'node:worker_threads'
+import { check, errnoName, invalid, show } from './errors.ts'
 import { native } from './native.ts'
 
 const abandoned = new FinalizationRegistry<{ fd: number; what: string }>(({ fd, what }) => {
@@ -8,6 +9,26 @@ const abandoned = new FinalizationRegistry<{ fd: number; what: string }>(({ fd, 
     `Closed fd ${String(fd)} (${what}) on garbage collection; close it, or declare it with 'using'.`,
   )
 })
+
+/** A Worker may end at any time, and what it has open is closed then: nobody else will. */
+export function own(fd: number): void {
+  if (!isMainThread) native().own(fd)
+}
+
+export function disown(fd: number): void {
+  if (!isMainThread) native().disown(fd)
+}
+
+/**
+ * `open(2)`, for a descriptor that an `Fd` or native code closes. Those of node:fs belong to node:fs, which closes their
+ * numbers when a Worker ends, whoever has them by then. Throws as node:fs does.
+ */
+export function openFd(path: string, flags: number, mode = 0): number {
+  const fd = native().open(path, flags, mode)
+  if (fd >= 0) return fd
+  const code = errnoName(-fd)
+  throw Object.assign(new Error(`${code}, open '${path}'`), { errno: fd, code, syscall: 'open', path })
+}
 
 /**
  * An owned file descriptor: a cgroup, a namespace, a detached mount, a pidfd, a pty, a socket.
@@ -24,6 +45,7 @@ export class Fd {
     this.#fd = fd
     this.#what = what
     abandoned.register(this, { fd, what }, this)
+    own(fd)
   }
 
   /** The number, or -1 once closed. */
@@ -45,6 +67,7 @@ export class Fd {
     const fd = this.#fd
     this.#fd = -1
     abandoned.unregister(this)
+    disown(fd)
     return fd
   }
 

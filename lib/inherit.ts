@@ -1,9 +1,9 @@
 // What else of a process a new one may have: what execve(2) does not take from the namespaces.
-import { constants, openSync, readFileSync } from 'node:fs'
+import { constants, readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { apparmor } from './apparmor.ts'
 import { errnoNumber, invalid, KernelError, show } from './errors.ts'
-import { Fd } from './fd.ts'
+import { Fd, openFd } from './fd.ts'
 import { parseMountinfo } from './mountinfo.ts'
 import { native } from './native.ts'
 import type { Pinned } from './pinned.ts'
@@ -53,7 +53,7 @@ const numbers = (text = ''): number[] => text.split(/\s+/).filter(Boolean).map(N
 const same = (a: readonly number[], b: readonly number[]): boolean => String(a) === String(b)
 
 function open(process: Pinned, file: string): Fd {
-  return process.look(file, (path) => new Fd(openSync(path, O_PATH | constants.O_DIRECTORY), file))
+  return process.look(file, (path) => new Fd(openFd(path, O_PATH | constants.O_DIRECTORY), file))
 }
 
 /** Its directories, while they can be named; steps that go there. */
@@ -175,7 +175,7 @@ export function cgroupOf(process: Pinned): Fd | undefined {
     if (type !== 'cgroup2' || relative.startsWith('..')) continue
     const directory = posix.join(mountPoint, relative)
     try {
-      return new Fd(openSync(directory, O_PATH | constants.O_DIRECTORY), directory)
+      return new Fd(openFd(directory, O_PATH | constants.O_DIRECTORY), directory)
     } catch {
       throw missing('its cgroup has been removed, or something is mounted over it', directory)
     }

@@ -1,7 +1,7 @@
 // Where to go: the steps that join the namespaces of a process, or namespaces by their descriptors.
-import { constants, fstatSync, openSync, statSync } from 'node:fs'
+import { constants, fstatSync, statSync } from 'node:fs'
 import { invalid, show } from './errors.ts'
-import { Fd, type FdLike, fdNumber, isFdLike } from './fd.ts'
+import { Fd, type FdLike, fdNumber, isFdLike, openFd } from './fd.ts'
 import { native } from './native.ts'
 import { becoming, cgroupOf, checkInherit, directories, environmentOf, type Inherited } from './inherit.ts'
 import { linkOf, pin, type Pinned, type ProcessLike, refused } from './pinned.ts'
@@ -94,7 +94,7 @@ function ofFds(target: NamespaceFds, opened: Fd[]): Step[] {
 function openPinned(path: string, argument: string, opened: Fd[]): number {
   if (path === '' || path.includes('\0')) throw invalid(argument, `no path: ${show(path)}`)
   try {
-    const fd = new Fd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), path)
+    const fd = new Fd(openFd(path, constants.O_RDONLY | constants.O_NONBLOCK), path)
     opened.push(fd)
     return fd.fd
   } catch (error) {

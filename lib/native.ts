@@ -67,6 +67,10 @@ export interface Binding {
     fd: number,
   ): number | [mode: number, flags: number, domain: number, type: number, label: string | number]
   dup(fd: number): number
+  open(path: string, flags: number, mode: number): number
+  /** To be closed when this environment ends, unless it is given up or closed before. */
+  own(fd: number): void
+  disown(fd: number): void
   close(fd: number): number
   pidfdSendSignal(pidfd: number, signal: number): number
   pidfdGetfd(pidfd: number, fd: number): number

@@ -1,7 +1,7 @@
 // A process that is held while something of it is read: whatever becomes of its pid, all that is read is its own.
-import { constants, openSync, readFileSync, readlinkSync } from 'node:fs'
+import { constants, readFileSync, readlinkSync } from 'node:fs'
 import { check, errnoNumber, invalid, KernelError, outOfRange, show } from './errors.ts'
-import { Fd, type FdLike, fdNumber, isFdLike } from './fd.ts'
+import { Fd, type FdLike, fdNumber, isFdLike, openFd } from './fd.ts'
 import { native } from './native.ts'
 
 const ESRCH = errnoNumber('ESRCH') ?? 3
@@ -88,7 +88,7 @@ export class Pinned {
 function openDirectory(pid: number): Fd {
   const path = `/proc/${String(pid)}`
   try {
-    return new Fd(openSync(path, O_PATH | constants.O_DIRECTORY), path)
+    return new Fd(openFd(path, O_PATH | constants.O_DIRECTORY), path)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw code === 'ENOENT' ? gone(`process ${String(pid)}`) : refused(error, path)

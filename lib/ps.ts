@@ -1,7 +1,7 @@
 // The process table: /proc/PID of every process.
-import { closeSync, openSync } from 'node:fs'
+import { constants } from 'node:fs'
 import { check, errnoNumber, invalid, KernelError, outOfRange, show } from './errors.ts'
-import { type FdLike, fdNumber, isFdLike } from './fd.ts'
+import { type FdLike, fdNumber, isFdLike, openFd, own } from './fd.ts'
 import { native } from './native.ts'
 import type { ProcessField, ProcessInfo } from './processes/info.ts'
 import { decoder, filesOf, processFields, STATUS } from './processes/row.ts'
@@ -66,7 +66,7 @@ function checkPid(pid: unknown, argument: string): number {
 function openProc(proc: FdLike | string): number {
   if (typeof proc !== 'string') return check(native().dup(fdNumber(proc, 'ps: proc')), 'fcntl')
   try {
-    return openSync(proc, 'r')
+    return openFd(proc, constants.O_RDONLY)
   } catch (error) {
     const { errno = 0 } = error as NodeJS.ErrnoException
     throw new KernelError({ errno: -errno, syscall: 'open', path: proc, cause: error })
@@ -113,6 +113,7 @@ export async function ps<F extends ProcessField = ProcessField>(
 ): Promise<Pick<ProcessInfo, F>[]> {
   const { fields, pids: wanted, proc } = checked(options)
   const fd = openProc(proc)
+  own(fd)
   try {
     assertProcfs(fd, proc)
     const pids = wanted ?? new Int32Array(result(await native().listProcesses(fd), 'getdents64'))
@@ -138,6 +139,6 @@ export async function ps<F extends ProcessField = ProcessField>(
     for (const end of ends) if (end.status === 'rejected') throw end.reason
     return batches.flat()
   } finally {
-    closeSync(fd)
+    native().close(fd)
   }
 }

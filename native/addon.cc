@@ -240,8 +240,28 @@ Napi::Value dup(const Napi::CallbackInfo& info) {
   return number(info, copy < 0 ? -errno : copy);
 }
 
+// open(path, flags, mode): node:fs would close its descriptors again, by their numbers, when a Worker ends
+Napi::Value open(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  int fd = ::open(path.c_str(), static_cast<int>(integer(info, 1)) | O_CLOEXEC,
+                  static_cast<mode_t>(integer(info, 2)));
+  return number(info, fd < 0 ? -errno : fd);
+}
+
+// own(fd), disown(fd): whether it is to be closed when the environment ends
+Napi::Value own(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env())->own(static_cast<int>(integer(info, 0)));
+  return info.Env().Undefined();
+}
+
+Napi::Value disown(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env())->disown(static_cast<int>(integer(info, 0)));
+  return info.Env().Undefined();
+}
+
 // close(fd)
 Napi::Value close(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env())->disown(static_cast<int>(integer(info, 0)));
   return number(info, ::close(static_cast<int>(integer(info, 0))) < 0 ? -errno : 0);
 }
 
@@ -284,6 +304,9 @@ Napi::Object populate(Napi::Env env, Napi::Object exports) {
   EXPORT("setNonblocking", set_nonblocking);
   EXPORT("describe", describe);
   EXPORT("dup", dup);
+  EXPORT("open", open);
+  EXPORT("own", own);
+  EXPORT("disown", disown);
   EXPORT("close", close);
   EXPORT("pidfdOpen", pidfd::open);
   EXPORT("pidfdSendSignal", pidfd::send_signal);

@@ -1,5 +1,6 @@
 #include "bpf.h"
 
+#include <linux/bpf.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "unique_fd.h"
 #include "work.h"
 
 namespace {
@@ -18,6 +20,7 @@ struct Call {
   size_t size;
   std::vector<Napi::Reference<Napi::Uint8Array>> kept;
   int result = 0;
+  UniqueFd made;  // what the result is, until somebody has it
 
   uint8_t* keep(Napi::Uint8Array buffer) {
     kept.push_back(Napi::Persistent(buffer));
@@ -44,6 +47,11 @@ Napi::Value bpf(const Napi::CallbackInfo& info) {
       [call] {
         long result = syscall(SYS_bpf, call->command, call->attributes, call->size);
         call->result = result < 0 ? -errno : static_cast<int>(result);
+        const bool yields_fd = call->command == BPF_PROG_LOAD || call->command == BPF_PROG_GET_FD_BY_ID;
+        if (yields_fd) call->made.reset(call->result);
       },
-      [call](Napi::Env env) { return Napi::Number::New(env, call->result); });
+      [call](Napi::Env env) {
+        call->made.release();
+        return Napi::Number::New(env, call->result);
+      });
 }

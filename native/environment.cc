@@ -121,5 +121,7 @@ void Environment::close() {
   for (auto& [id, child] : children) child->abandon();
   for (auto& [id, watch] : polled_) watcher::forget(watch);
   polled_.clear();
+  for (int fd : owned_) ::close(fd);
+  owned_.clear();
   napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "watch.h"
@@ -42,6 +43,9 @@ class Environment : public std::enable_shared_from_this<Environment> {
   // An id, or -errno.
   int poll(UniqueFd fd, uint32_t events);
   void unpoll(uint32_t id);
+  // Descriptors that are closed when the environment ends, as its JavaScript will not do it any more.
+  void own(int fd) { owned_.insert(fd); }
+  void disown(int fd) { owned_.erase(fd); }
 
   // Any thread: the child has been reaped.
   void remove(uint32_t id);
@@ -54,6 +58,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::vector<Event> events_;
   std::unordered_map<uint32_t, std::shared_ptr<Child>> children_;
   std::unordered_map<uint32_t, watcher::Watch*> polled_;
+  std::unordered_set<int> owned_;
   napi_threadsafe_function function_ = nullptr;
   napi_env env_ = nullptr;
   uint32_t last_id_ = 0;

@@ -1,5 +1,6 @@
 // A scan in libuv's pool, and its result as a few flat arrays: thousands of objects would hold the event loop.
 #include "namespaces.h"
+#include "work.h"
 
 namespace {
 
@@ -16,6 +17,7 @@ class Listing : public Napi::AsyncWorker {
 
   void OnOK() override {
     Napi::Env env = Env();
+    if (is_ending(env)) return;
     if (error_ < 0) return promise.Resolve(Napi::Number::New(env, error_));
     // Each row is followed by its lists; paths are apart.
     std::vector<double> numbers;
@@ -35,6 +37,7 @@ class Listing : public Napi::AsyncWorker {
       }
     }
     auto buffer = Napi::ArrayBuffer::New(env, numbers.size() * sizeof(double));
+    if (buffer.IsEmpty()) return;
     std::copy(numbers.begin(), numbers.end(), static_cast<double*>(buffer.Data()));
     Napi::Object result = Napi::Object::New(env);
     result.Set("numbers", Napi::Float64Array::New(env, numbers.size(), buffer, 0));

@@ -11,13 +11,14 @@
 
 #include "proc.h"
 #include "unique_fd.h"
+#include "work.h"
 
 namespace {
 
 // Its result is a number, -errno, or an ArrayBuffer. It has a descriptor of its own: whoever gave it may end meanwhile.
-class Work : public Napi::AsyncWorker {
+class OfProcfs : public Napi::AsyncWorker {
  public:
-  Work(Napi::Env env, const char* name, int procfs)
+  OfProcfs(Napi::Env env, const char* name, int procfs)
       : AsyncWorker(env, name), procfs_(fcntl(procfs, F_DUPFD_CLOEXEC, 3)), deferred_(env) {
     if (!procfs_) error_ = -errno;
   }
@@ -38,6 +39,7 @@ class Work : public Napi::AsyncWorker {
     if (error_ == 0) error_ = run();
   }
   void OnOK() final {
+    if (is_ending(Env())) return;
     deferred_.Resolve(error_ < 0 ? Napi::Number::New(Env(), error_).As<Napi::Value>() : result(Env()));
   }
 
@@ -45,14 +47,15 @@ class Work : public Napi::AsyncWorker {
   int error_ = 0;
 };
 
-class List final : public Work {
+class List final : public OfProcfs {
  public:
-  List(Napi::Env env, int procfs) : Work(env, "fancyproc:list", procfs) {}
+  List(Napi::Env env, int procfs) : OfProcfs(env, "fancyproc:list", procfs) {}
 
  private:
   int run() override { return proc::list(procfs_.get(), pids_); }
   Napi::Value result(Napi::Env env) override {
     auto buffer = Napi::ArrayBuffer::New(env, pids_.size() * sizeof(int32_t));
+    if (buffer.IsEmpty()) return buffer;
     std::copy(pids_.begin(), pids_.end(), static_cast<int32_t*>(buffer.Data()));
     return buffer;
   }
@@ -60,10 +63,10 @@ class List final : public Work {
   std::vector<int32_t> pids_;
 };
 
-class Read final : public Work {
+class Read final : public OfProcfs {
  public:
   Read(Napi::Env env, int procfs, uint32_t files, std::vector<int32_t> pids, Napi::ArrayBuffer room)
-      : Work(env, "fancyproc:read", procfs), reader_(procfs_.get(), files), pids_(std::move(pids)),
+      : OfProcfs(env, "fancyproc:read", procfs), reader_(procfs_.get(), files), pids_(std::move(pids)),
         room_(Napi::Persistent(room.As<Napi::Object>())) {}
 
  private:
@@ -79,6 +82,7 @@ class Read final : public Work {
     auto buffer = room_.Value().As<Napi::ArrayBuffer>();
     // One is used again and again: each new one would bring a garbage collection nearer.
     if (buffer.ByteLength() < size) buffer = Napi::ArrayBuffer::New(env, size * 2);
+    if (buffer.IsEmpty()) return buffer;
     char* at = static_cast<char*>(buffer.Data());
     std::memcpy(at, &rows, sizeof rows);
     std::copy_n(reinterpret_cast<const char*>(reader_.numbers.data()), numbers, at + sizeof rows);

@@ -6,6 +6,13 @@
 
 #include <utility>
 
+// Of a Worker that is being terminated: no JavaScript runs there any more, nothing can be made for it and nobody waits.
+// That may begin at any time, so who fills what he has made looks whether he has it (NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS).
+inline bool is_ending(Napi::Env env) {
+  napi_value made;
+  return napi_create_arraybuffer(env, 0, nullptr, &made) != napi_ok;
+}
+
 template <typename Body, typename Finish>
 class Work final : public Napi::AsyncWorker {
  public:
@@ -17,7 +24,9 @@ class Work final : public Napi::AsyncWorker {
 
  protected:
   void Execute() override { body_(); }
-  void OnOK() override { deferred.Resolve(finish_(Env())); }
+  void OnOK() override {
+    if (!is_ending(Env())) deferred.Resolve(finish_(Env()));
+  }
 
  private:
   Body body_;

@@ -91,7 +91,7 @@ async function make(
   }
   try {
     for (const [file, value] of writes) await writeFile(path, file, value)
-    return new Cgroup(path, await openDirectory(path), owned)
+    return new Cgroup(path, openDirectory(path), owned)
   } catch (error) {
     await fs.rmdir(path).catch(() => undefined)
     throw kernelError(error)

@@ -1,19 +1,15 @@
 // A cgroup by its path.
-import { open as openCallback, promises as fs } from 'node:fs'
+import { promises as fs } from 'node:fs'
 import { isAbsolute } from 'node:path'
-import { promisify } from 'node:util'
 import { invalid, show } from '../errors.ts'
-import { Fd } from '../fd.ts'
+import { Fd, openFd } from '../fd.ts'
 import { Cgroup } from './cgroup.ts'
 import { failure, isCgroup2, kernelError } from './files.ts'
 import { openFlags } from './spawn.ts'
 
-// Not a FileHandle: Fd owns the number.
-const openFd = promisify(openCallback)
-
 /** The descriptor that a `Cgroup` has. */
-export async function openDirectory(path: string): Promise<Fd> {
-  return new Fd(await openFd(path, openFlags), `cgroup ${path}`)
+export function openDirectory(path: string): Fd {
+  return new Fd(openFd(path, openFlags), `cgroup ${path}`)
 }
 
 /** The directory of a parent, which may be given by its path. */
@@ -35,7 +31,7 @@ export async function openCgroup(path: unknown, argument = 'path'): Promise<Cgro
       const hint = 'not a directory of the v2 hierarchy (cgroups.mount() says where that is)'
       throw failure('EBADF', 'statfs', real, hint)
     }
-    return new Cgroup(real, await openDirectory(real), false)
+    return new Cgroup(real, openDirectory(real), false)
   } catch (error) {
     throw kernelError(error, {}, { ENOENT: 'there is no such cgroup' })
   }

@@ -1,7 +1,7 @@
 // Opens a namespace, by whatever names it.
-import { fstatSync, openSync, statfsSync } from 'node:fs'
+import { constants, fstatSync, statfsSync } from 'node:fs'
 import { check, errnoName, errnoNumber, invalid, KernelError, show } from '../errors.ts'
-import { fdNumber, isFdLike } from '../fd.ts'
+import { fdNumber, isFdLike, openFd } from '../fd.ts'
 import { native } from '../native.ts'
 import { pin, type Pinned, type ProcessLike } from '../pinned.ts'
 import { path as checkPath } from '../steps/arguments.ts'
@@ -22,7 +22,7 @@ function ofProcess(process: Pinned, kind: Namespace | undefined): NamespaceFd {
   try {
     if (kind === undefined) throw invalid('open: kind', 'which of its namespaces?')
     return namespaceFd(
-      process.look(`ns/${kind}`, (path) => openSync(path, 'r')),
+      process.look(`ns/${kind}`, (path) => openFd(path, constants.O_RDONLY)),
       kind,
     )
   } finally {

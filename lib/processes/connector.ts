@@ -1,5 +1,6 @@
 // Starts and ends as the kernel tells them: the proc connector.
 import { errnoName, KernelError } from '../errors.ts'
+import { disown, own } from '../fd.ts'
 import { native } from '../native.ts'
 import { EPOLLIN, poll } from '../poll.ts'
 import { ps } from '../ps.ts'
@@ -22,7 +23,14 @@ const HINT =
 /** The socket; undefined where this process may not have one, unless it must. */
 export function connector(must: boolean, notify: () => void): Source | undefined {
   const fd = native().connectorOpen()
-  if (fd >= 0) return new Connector(fd, notify)
+  if (fd >= 0) {
+    try {
+      return new Connector(fd, notify)
+    } catch (error) {
+      native().connectorClose(fd)
+      throw error
+    }
+  }
   const refused = unavailable.includes(errnoName(-fd))
   if (refused && !must) return undefined
   const hint = refused ? HINT : undefined
@@ -50,6 +58,7 @@ class Connector implements Source {
     this.#fd = fd
     this.#notify = notify
     this.#stop = poll(fd, EPOLLIN, notify)
+    own(fd)
     this.ready = this.#survey()
     this.ready.catch(() => undefined)
   }
@@ -150,6 +159,7 @@ class Connector implements Source {
     this.#closed = true
     this.#stop()
     for (const pid of this.#ending.keys()) this.#forget(pid)
+    disown(this.#fd)
     native().connectorClose(this.#fd)
   }
 }

@@ -70,8 +70,13 @@ export class ProcessHandle implements Disposable {
   get exited(): Promise<ForeignExit> {
     if (this.#exited) return this.#exited.promise
     const end = (this.#exited = deferred<ForeignExit>())
-    if (this.pidfd.closed) end.reject(closed())
-    else this.#watch(end)
+    try {
+      if (this.pidfd.closed) end.reject(closed())
+      else this.#watch(end)
+    } catch (error) {
+      // There is no descriptor left to watch it by.
+      end.reject(error as Error)
+    }
     return end.promise
   }
 

@@ -1,4 +1,5 @@
 // Starts and ends as far as listings and pidfds show them, for who is not given the kernel's own events.
+import { readFileSync } from 'node:fs'
 import { ps } from '../ps.ts'
 import { open, type ProcessHandle } from './handle.ts'
 import type { Source, ExitEvent, ProcessEvent } from './watch.ts'
@@ -6,6 +7,12 @@ import type { Source, ExitEvent, ProcessEvent } from './watch.ts'
 interface Known {
   startTicks: number
   handle: ProcessHandle | undefined
+}
+
+/** So many may be held: two descriptors each, and half of all that this process may have. */
+function most(): number {
+  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]
+  return soft === undefined ? Infinity : Math.floor(Number(soft) / 4)
 }
 
 /** Lists every `interval` milliseconds, and holds a pidfd of each process, so that its end is told at once. */
@@ -20,6 +27,8 @@ class Polling implements Source {
   readonly #notify: () => void
   readonly #known = new Map<number, Known>()
   readonly #events: ProcessEvent[] = []
+  readonly #most = most()
+  #held = 0
   #timer: NodeJS.Timeout | undefined
   #error: Error | undefined
   #closed = false
@@ -74,12 +83,14 @@ class Polling implements Source {
 
   /** Undefined when it has ended by now, or there is no descriptor for it: the next listing tells. */
   #follow(pid: number): ProcessHandle | undefined {
+    if (this.#held >= this.#most) return undefined
     let handle: ProcessHandle
     try {
       handle = open(pid)
     } catch {
       return undefined
     }
+    this.#held++
     handle.exited.then(
       (status) => {
         if (this.#known.get(pid)?.handle !== handle) return
@@ -92,7 +103,9 @@ class Polling implements Source {
   }
 
   #end(exit: ExitEvent): void {
-    this.#known.get(exit.pid)?.handle?.close()
+    const handle = this.#known.get(exit.pid)?.handle
+    handle?.close()
+    if (handle) this.#held--
     this.#known.delete(exit.pid)
     this.#events.push(exit)
   }

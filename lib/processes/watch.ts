@@ -123,7 +123,8 @@ export class ProcessWatch implements AsyncIterableIterator<ProcessEvent, undefin
  *
  * They come from the kernel's proc connector (`source` is 'connector') where it gives it: to root in the initial pid, user
  * and network namespaces, and there to everybody since Linux 6.6. Else /proc is listed every `interval` milliseconds
- * ('polling'), and each process held by a pidfd, which costs a descriptor each.
+ * ('polling'), and each process held by a pidfd, which costs two descriptors each. Half of RLIMIT_NOFILE is
+ * used at the most: of a process that is beyond it the next listing tells that it has ended.
  *
  * Throws a `KernelError`: EAGAIN, EPERM or ECONNREFUSED where the connector was asked for and is not to be had, EMFILE
  * when this process has no descriptor left. Since Linux 5.10, as all of this library.

@@ -6,6 +6,7 @@ import { constants } from 'node:os'
 import { inspect, promisify } from 'node:util'
 import { codeOf, kernelError } from '../cgroups/files.ts'
 import { check, invalid, KernelError, show } from '../errors.ts'
+import { openFd, own } from '../fd.ts'
 import { native } from '../native.ts'
 import { ps } from '../ps.ts'
 import { options as checkOptions, path as checkPath } from '../steps/arguments.ts'
@@ -15,7 +16,7 @@ const COUNT = 1024
 /** The byte of a pair is first * 1024 + second. */
 const BYTES = COUNT * COUNT
 
-const [open, fstat] = [promisify(fs.open), promisify(fs.fstat)]
+const fstat = promisify(fs.fstat)
 const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = fs.constants
 
 export interface AllocateOptions {
@@ -35,6 +36,7 @@ export class Categories {
 
   constructor(fd: number, first: number, second: number) {
     this.#fd = fd
+    own(fd)
     this.categories = Object.freeze([first, second] as const)
   }
 
@@ -131,7 +133,7 @@ async function defaultFile(): Promise<string> {
 /** Nobody may meet it before everybody may write to it: it is made beside its place, and linked there. */
 async function create(path: string): Promise<void> {
   const temporary = `${path}.${randomBytes(8).toString('hex')}`
-  const fd = await open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  const fd = openFd(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
   try {
     fs.fchmodSync(fd, 0o666)
     await promises.link(temporary, path)
@@ -146,7 +148,7 @@ async function create(path: string): Promise<void> {
 async function openFile(path: string): Promise<number> {
   for (;;) {
     try {
-      return await open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK)
+      return openFd(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK)
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
       await create(path)
