@@ -61,6 +61,7 @@ async function held(launch: () => Launched): Promise<number> {
 async function longest(launch: () => Launched): Promise<number> {
   const histogram = monitorEventLoopDelay({ resolution: 1 })
   histogram.enable()
+  await delay(2)
   for (let i = 0; i < 3; i++) {
     await launch().ended
     await delay(2)
