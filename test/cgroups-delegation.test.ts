@@ -58,27 +58,35 @@ on({ user: 'ordinary', cgroup: 'v2-any' }).describe('an ordinary user', () => {
   })
 })
 
+let copy: string | undefined
+
+/** The library where an ordinary user may read it. */
+function readable(): string {
+  if (copy !== undefined) return copy
+  copy = mkdtempSync(join(tmpdir(), 'fancyproc-'))
+  cpSync('dist/lib', join(copy, 'lib'), { recursive: true })
+  cpSync('build/Release/fancyproc.node', join(copy, 'fancyproc.node'))
+  writeFileSync(join(copy, 'package.json'), '{"type":"module"}')
+  chownSync(copy, uid, uid)
+  return copy
+}
+
+afterAll(() => {
+  if (copy !== undefined) rmSync(copy, { recursive: true })
+})
+
 /** Node as an ordinary user who was born in a cgroup; what it prints, as JSON. */
 async function asUser(cgroup: string, text: string): Promise<unknown> {
-  // He may not be allowed to read where this file is.
-  const copy = mkdtempSync(join(tmpdir(), 'fancyproc-'))
-  try {
-    cpSync('dist/lib', join(copy, 'lib'), { recursive: true })
-    cpSync('build/Release/fancyproc.node', join(copy, 'fancyproc.node'))
-    writeFileSync(join(copy, 'package.json'), '{"type":"module"}')
-    chownSync(copy, uid, uid)
-    const imports = `import { cgroups } from '${copy}/lib/cgroups.js'\nimport { run } from '${copy}/lib/run.js'\n`
-    const env = { PATH: process.env['PATH'], FANCYPROC_BINARY: join(copy, 'fancyproc.node') }
-    const { stdout, stderr } = await run(process.execPath, script(imports + text), {
-      cgroup,
-      env,
-      steps: [chdir('/'), setgroups([]), setresgid(uid, uid, uid), setresuid(uid, uid, uid)],
-    })
-    expect(stderr).toBe('')
-    return JSON.parse(stdout) as unknown
-  } finally {
-    rmSync(copy, { recursive: true })
-  }
+  const lib = join(readable(), 'lib')
+  const imports = `import { cgroups } from '${lib}/cgroups.js'\nimport { run } from '${lib}/run.js'\n`
+  const env = { PATH: process.env['PATH'], FANCYPROC_BINARY: join(readable(), 'fancyproc.node') }
+  const { stdout, stderr } = await run(process.execPath, script(imports + text), {
+    cgroup,
+    env,
+    steps: [chdir('/'), setgroups([]), setresgid(uid, uid, uid), setresuid(uid, uid, uid)],
+  })
+  expect(stderr).toBe('')
+  return JSON.parse(stdout) as unknown
 }
 
 on({ user: 'root', cgroup: 'v2-any' }).describe('a subtree of an ordinary user', () => {
@@ -174,7 +182,7 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a subtree of an ordinary user',
     )
     await plain.remove()
     await outside.remove()
-  })
+  }, 60_000)
 
   on({ cgroup: 'v2', controllers: ['memory', 'pids'] }).test(
     'with limits for those below, and none for itself',
