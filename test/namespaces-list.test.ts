@@ -103,6 +103,8 @@ describe('of processes', () => {
     const { pids, innerPids, parent } = rows.find(({ kind }) => kind === 'pid')!
     expect(innerPids![pids.indexOf(pid)]).toBe(Number(status(pid, 'NSpid').split('\t').at(-1)))
     expect(parent).toBe(inodeOf('self', 'pid'))
+    const theirs = patiently(`lsns --noheadings --raw --output NS,TYPE --task ${String(pid)}`).split('\n')
+    expect(rows.map(({ inode, kind }) => `${String(inode)} ${kind}`).sort()).toEqual(theirs.sort())
   })
 
   on(rights).test('pids, as they are known in their pid namespace', async () => {

@@ -6,8 +6,11 @@ import { fork } from './support/fork.ts'
 import { isolated, rights } from './support/isolated.ts'
 import { facts, on } from './support/machine.ts'
 import { asleep, namespace, stat, status } from './support/proc.ts'
+import { onRuntimes } from './support/runtimes.ts'
+import { scratch } from './support/scratch.ts'
 import { sh } from './support/sh.ts'
 
+const path = scratch()
 const children: Process[] = []
 afterEach(async () => {
   for (const child of children.splice(0)) await child[Symbol.asyncDispose]()
@@ -213,6 +216,32 @@ describe('pids', () => {
 
   test('none', async () => {
     expect(await ps({ pids: [] })).toEqual([])
+  })
+})
+
+describe('one that others have isolated is told of as ps and /proc do', () => {
+  onRuntimes(path, async (pid) => {
+    const columns = 'pid,ppid,pgid,sid,ruid,euid,suid,fuid,rgid,egid,sgid,fgid,nlwp,state,comm'
+    const { uid, gid, ...info } = await one({ pid })
+    const ids = [uid, gid].flatMap((own) => [own.real, own.effective, own.saved, own.fs])
+    const { ppid, pgid, sid, threads, state, comm } = info
+    const ours = [pid, ppid, pgid, sid, ...ids, threads, state, comm]
+    const line = (format: string): string[] =>
+      sh(`ps -o ${format} -p ${String(pid)}`)
+        .trim()
+        .split(/\s+/)
+    expect(ours.map(String)).toEqual(line(`${columns.replaceAll(',', '=,')}=`))
+    expect(info.args).toEqual(line('args='))
+    for (const kind of kinds) expect(`${kind}:[${String(info.namespaces[kind])}]`).toBe(namespace(pid, kind))
+    expect(info.nspid).toEqual(status(pid, 'NSpid').split('\t').map(Number))
+    expect(info.nspid.length).toBeGreaterThan(1)
+    expect(info.startTicks).toBe(Number(stat(pid)[19]))
+    expect(info.cgroup).toBe(/^0::(.*)$/m.exec(readFileSync(`/proc/${String(pid)}/cgroup`, 'utf8'))?.[1])
+    expect(info.capabilities.bounding).toBe(BigInt(`0x${status(pid, 'CapBnd')}`))
+    expect(info.noNewPrivs).toBe(status(pid, 'NoNewPrivs') === '1')
+    expect(['disabled', 'strict', 'filter'].indexOf(info.seccomp?.mode ?? '')).toBe(
+      Number(status(pid, 'Seccomp')),
+    )
   })
 })
 

@@ -9,21 +9,34 @@ export async function runAttached(container: Container): Promise<number> {
   const { tty, interactive } = container
   if (tty && interactive && !isatty(0)) throw new Refusal('the input device is not a TTY')
   const stdio: Stdio = tty ? 'pty' : [interactive ? 'inherit' : 'ignore', 'inherit', 'inherit']
-  let [stopPassing, takeBack] = [(): void => undefined, Promise.resolve((): void => undefined)]
+  let takeBack = (): Promise<void> => Promise.resolve()
   const how = { stdio, ...(tty && { pty: windowSize() }), attached: true }
   const { ended } = await own(container, how, (child) => {
-    stopPassing = passSignals(child)
-    if (tty) takeBack = lendTerminal(child, interactive)
+    takeBack = lend(child, tty, interactive)
   })
   try {
     return await ended
   } finally {
+    await takeBack()
+  }
+}
+
+/** Our signals and our terminal, from the moment it runs until they are taken back. */
+export function lend(child: Process, tty: boolean, interactive: boolean): () => Promise<void> {
+  let [stopPassing, takeBack] = [(): void => undefined, Promise.resolve((): void => undefined)]
+  const begin = (): void => {
+    stopPassing = passSignals(child)
+    if (tty) takeBack = lendTerminal(child, interactive)
+  }
+  if (child.pid === undefined) child.once('spawn', begin)
+  else begin()
+  return async () => {
     stopPassing()
     ;(await takeBack)()
   }
 }
 
-function windowSize(): { columns: number; rows: number } {
+export function windowSize(): { columns: number; rows: number } {
   // Zero is how a terminal says that it doesn't know.
   return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 }
 }

@@ -1,5 +1,6 @@
 // The engine: it starts ordinary processes and remembers them. Without arguments it plays the lab.
 import { inspect, logs, ps, rm, stop, top } from './commands.ts'
+import { exec } from './exec.ts'
 import { lab } from './lab.ts'
 import { exitCodeOf, Refusal } from './refusal.ts'
 import { run } from './run.ts'
@@ -8,6 +9,7 @@ import { say } from './table.ts'
 const commands: Record<string, (args: string[]) => number | Promise<number>> = {
   lab,
   run,
+  exec,
   ps,
   top,
   logs,
@@ -20,6 +22,7 @@ const usage = `Usage: npm start [-- COMMAND ...]
 
   lab                                        all of it: three times run -td rhel7 top, and a look at them (the default)
   run [OPTIONS] IMAGE COMMAND [ARG...]       one process in namespaces and a cgroup of its own (run --help)
+  exec [-i] [-t] CONTAINER COMMAND [ARG...]  one more process in there (exec --help)
   ps [-a] [-q]                               those that run
   top CONTAINER                              its processes
   logs CONTAINER                             what it printed

@@ -106,7 +106,7 @@ function nameFor(wanted: string | undefined, [program = '']: string[]): string {
   return names.find((name) => !taken.has(name)) ?? `${names[0] ?? ''}_${randomBytes(3).toString('hex')}`
 }
 
-function environment(pairs: string[]): Record<string, string> {
+export function environment(pairs: string[]): Record<string, string> {
   const split = pairs.map((pair): [string, string | undefined] => {
     const [name = '', ...value] = pair.split('=')
     return [name, value.length === 0 ? process.env[name] : value.join('=')]
