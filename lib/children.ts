@@ -40,6 +40,20 @@ onEvents((rows) => {
   }
 })
 
+/** FP_LABEL of native/plan.h. */
+const LABEL = 1024
+
+/** The label of a program that was refused, out of the same memory; closes that. */
+export function readLabel(page: number, length: number): string {
+  try {
+    const bytes = Buffer.alloc(length)
+    readSync(page, bytes, 0, length, LABEL)
+    return bytes.toString('utf8').replace(/[\0\n]+$/, '')
+  } finally {
+    native().close(page)
+  }
+}
+
 /** What steps have read, by name, out of the memory that was shared with the child; closes that. */
 export function readResults(
   page: number,

@@ -125,7 +125,7 @@ function aboutFile(found: string | undefined): string | undefined {
   return undefined
 }
 
-function execveHint(errno: number, options: Explained): string | undefined {
+function execveHint(errno: number, options: Explained, label?: string): string | undefined {
   const { file, path, steps } = options
   const found = find(options)
   switch (errnoName(errno)) {
@@ -139,7 +139,7 @@ function execveHint(errno: number, options: Explained): string | undefined {
     case 'EACCES':
       return (
         aboutFile(found) ??
-        whyNotExecuted(steps, found) ??
+        whyNotExecuted(steps, file, found, label) ??
         'not executable for this user, a directory, on a noexec mount, or SELinux forbids the transition'
       )
     case 'ENOEXEC':
@@ -149,7 +149,10 @@ function execveHint(errno: number, options: Explained): string | undefined {
     case 'ETXTBSY':
       return 'the program is open for writing somewhere'
     case 'EPERM':
-      return whyNotExecuted(steps, found) ?? 'a filesystem mounted nosuid, a traced process, or an LSM'
+      return (
+        whyNotExecuted(steps, file, found, label) ??
+        'a filesystem mounted nosuid, a traced process, or an LSM'
+      )
     default:
       return undefined
   }
@@ -216,7 +219,12 @@ export function explain(failure: SetupFailure, options: Explained, { said, oomKi
     })
   }
   if (phase === PHASE_EXECVE) {
-    return new KernelError({ errno, syscall: 'execve', path: options.file, hint: execveHint(errno, options) })
+    return new KernelError({
+      errno,
+      syscall: 'execve',
+      path: options.file,
+      hint: execveHint(errno, options, failure.label),
+    })
   }
   const syscall =
     phase >= 100 ? launchCalls[phase - 100] : phase === PHASE_PROLOGUE ? prologueCalls[index] : 'execveat'

@@ -26,6 +26,7 @@ export const EVENT_ERROR = 4
 export const EVENT_EXIT = 5
 export const EVENT_DATA = 6
 export const EVENT_POLLED = 7
+export const EVENT_LABEL = 8
 
 /** Length of an event's row: id, kind, values. */
 export const EVENT_LENGTH = 14

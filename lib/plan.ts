@@ -26,6 +26,7 @@ export const CTTY = 2
 export const NEWUSER = 4
 const NONDUMPABLE = 8
 const PROCFS = 16
+export const LABELLED = 32
 
 export const AT_FDCWD = -100
 

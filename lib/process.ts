@@ -2,12 +2,21 @@ import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { isatty } from 'node:tty'
 import { debuglog } from 'node:util'
-import { follow, forget, readResults, receive, reference } from './children.ts'
+import { follow, forget, readLabel, readResults, receive, reference } from './children.ts'
 import { deferred } from './deferred.ts'
 import { check, errnoName, KernelError } from './errors.ts'
 import { type Exit, type Reason, type Usage, usageOf } from './exit.ts'
 import { Fd } from './fd.ts'
-import { EVENT_DATA, EVENT_ERROR, EVENT_EXIT, EVENT_FD, EVENT_HELD, EVENT_SPAWN, native } from './native.ts'
+import {
+  EVENT_DATA,
+  EVENT_ERROR,
+  EVENT_EXIT,
+  EVENT_FD,
+  EVENT_HELD,
+  EVENT_LABEL,
+  EVENT_SPAWN,
+  native,
+} from './native.ts'
 import { type Signal, signalName, signalNumber } from './options.ts'
 import type { Result } from './plan.ts'
 import { over, Pty } from './pty.ts'
@@ -23,6 +32,8 @@ export interface SetupFailure {
   /** si_code and si_status of waitid(2), when there was a child. */
   code: number
   status: number
+  /** Of the program that execve refused, where steps have set one. */
+  label?: string | undefined
 }
 
 /** What spawn() hands over. */
@@ -85,6 +96,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   readonly #init: ProcessInit
   #id = 0
   #results: readonly Result[] = []
+  #label: string | undefined
   #pty: Pty | undefined
   #pidfd: Fd | undefined
   #ref = true
@@ -234,6 +246,9 @@ export class Process extends EventEmitter<ProcessEvents> {
         return this.#receiveFd(this.#init.names[v(0)] ?? '', v(1))
       case EVENT_DATA:
         return void readResults(v(1), this.#results, this.data)
+      case EVENT_LABEL:
+        this.#label = readLabel(v(1), v(0))
+        return
       case EVENT_HELD:
         return this.#answer(v(0), v(1))
       case EVENT_SPAWN:
@@ -248,7 +263,7 @@ export class Process extends EventEmitter<ProcessEvents> {
         if (this.killed && (failure.errno === 0 || errnoName(failure.errno) === 'ECANCELED')) {
           return this.#end(null, signalName(failure.status || SIGKILL), undefined)
         }
-        return this.#fail(this.#init.explain(failure))
+        return this.#fail(this.#init.explain({ ...failure, label: this.#label }))
       }
       case EVENT_EXIT: {
         const [how, status] = [v(0), v(1)]

@@ -10,13 +10,14 @@ import { requireModule } from './lsm.ts'
 import { joinSteps, type JoinSteps } from './join.ts'
 import { native } from './native.ts'
 import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
-import { AT_FDCWD, CTTY, encode, NEWUSER, type Plan, SETSID } from './plan.ts'
+import { AT_FDCWD, CTTY, encode, LABELLED, NEWUSER, type Plan, SETSID } from './plan.ts'
 import { begin, Process, refuse, type SetupFailure, stop } from './process.ts'
 import { refusalOfInherited } from './selinux/inherited.ts'
 import { discard, type Prepared, prepare } from './stdio.ts'
 import { format, type Step } from './step.ts'
 import { SendFdStep } from './steps/fd.ts'
 import { MapStep } from './steps/identity.ts'
+import { labelling } from './steps/lsm.ts'
 import { validateOrder } from './steps/order.ts'
 
 const debug = debuglog('fancyproc')
@@ -93,6 +94,16 @@ export function checkGivenFds(options: Explained): void {
   }
 }
 
+const PR_SET_SECCOMP = 22
+
+/** Whether the helper may look at the label of a program that was refused: a filter is to see execve and exit only. */
+function asksForLabel(steps: readonly Step[]): boolean {
+  const filters = steps.some(
+    ({ operation, args }) => operation === 'seccomp' || (operation === 'prctl' && args[0] === PR_SET_SECCOMP),
+  )
+  return !filters && steps[labelling(steps)]?.path !== undefined
+}
+
 function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
   const terminal = stdio.pty ? SETSID | CTTY : 0
   return encode({
@@ -100,7 +111,11 @@ function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
     name: stepNames(options),
     program: options,
     stdio: stdio.placed,
-    flags: terminal | (options.detached ? SETSID : 0) | (options.flags & CLONE_NEWUSER ? NEWUSER : 0),
+    flags:
+      terminal |
+      (options.detached ? SETSID : 0) |
+      (options.flags & CLONE_NEWUSER ? NEWUSER : 0) |
+      (asksForLabel(steps) ? LABELLED : 0),
     floor: Math.max(3, options.stdio.length),
   })
 }

@@ -110,7 +110,9 @@ int listen() {
   address.nl_family = AF_NETLINK;
   address.nl_groups = CN_IDX_PROC;
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) return -errno;
-  setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer);
+  // Others than root get what net.core.rmem_max lets them have, which is twice what they had.
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) < 0)
+    setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   uint32_t mark = 0;
   if (getrandom(&mark, sizeof mark, 0) < 0) return -errno;
   if (int error = ask(fd.get(), PROC_CN_MCAST_LISTEN, mark); error < 0) return error;

@@ -115,7 +115,8 @@ void Environment::close() {
   }
   for (const Event& event : undelivered)
     if (event.kind == static_cast<double>(EventKind::fd) ||
-        event.kind == static_cast<double>(EventKind::data))
+        event.kind == static_cast<double>(EventKind::data) ||
+        event.kind == static_cast<double>(EventKind::label))
       ::close(static_cast<int>(event.values[1]));
   for (auto& [id, child] : children) child->abandon();
   for (auto& [id, watch] : polled_) watcher::forget(watch);

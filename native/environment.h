@@ -14,7 +14,7 @@
 
 class Child;
 
-enum class EventKind { fd = 1, held = 2, spawn = 3, error = 4, exit = 5, data = 6, polled = 7 };
+enum class EventKind { fd = 1, held = 2, spawn = 3, error = 4, exit = 5, data = 6, polled = 7, label = 8 };
 
 // A row of the Float64Array that JavaScript gets: id, kind, values.
 struct Event {

@@ -157,8 +157,8 @@ static char** relocate(char* base, uint32_t offset, uint32_t count) {
   return (char**)strings;
 }
 
-// The rules of execvp(3), without its shell.
-static long search(const char* path, const char* file, char** argv, char** envp) {
+// The rules of execvp(3), without its shell. `refused` is what gave the result, unless that is ENOENT.
+static long search(const char* path, const char* file, char** argv, char** envp, char* refused) {
   char candidate[PATH_LENGTH];
   long found = -ENOENT;
   for (;;) {
@@ -171,10 +171,10 @@ static long search(const char* path, const char* file, char** argv, char** envp)
     // A candidate that was cut does not end in NUL, and is none.
     if (candidate[length - 1] == '\0') {
       long result = sys3(__NR_execve, candidate, argv, envp);
-      if (result == -EACCES)
-        found = result;
-      else if (result != -ENOENT && result != -ENOTDIR && result != -ENAMETOOLONG)
-        return result;
+      const bool passed = result == -ENOENT || result == -ENOTDIR || result == -ENAMETOOLONG;
+      if (!passed && found == -ENOENT) memcpy(refused, candidate, length);
+      if (!passed && result != -EACCES) return result;
+      if (!passed) found = result;
     }
     if (*path++ == '\0') return found;
   }
@@ -183,6 +183,19 @@ static long search(const char* path, const char* file, char** argv, char** envp)
 static __attribute__((noreturn)) void finish(struct fp_context* context) {
   context->status->phase = FP_PHASE_DONE;
   for (;;) sys1(__NR_exit_group, 0);
+}
+
+// SELinux judges a program by the label of its file, which nobody but us may see: our root may be the steps' own.
+static __attribute__((noreturn)) void refuse(struct fp_context* context, const struct fp_plan* plan,
+                                             long result, const char* file) {
+  struct fp_status* status = context->status;
+  // First, as nothing more may be said after it.
+  status->error = (int32_t)-result;
+  if (plan->flags & FP_LABELLED && (result == -EACCES || result == -EPERM)) {
+    long length = sys4(__NR_getxattr, file, "security.selinux", context->base + FP_LABEL, FP_LABEL_LENGTH);
+    if (length > 0) status->label = (uint32_t)length;
+  }
+  fail(status, result);
 }
 
 static __attribute__((noreturn)) void execute(struct fp_context* context, const struct fp_plan* plan) {
@@ -194,8 +207,10 @@ static __attribute__((noreturn)) void execute(struct fp_context* context, const 
   char** argv = relocate(context->base, plan->argv, plan->argc);
   char** envp = relocate(context->base, plan->envp, plan->envc);
   context->status->phase = FP_PHASE_EXECVE;
-  fail(context->status, plan->path == 0 ? sys3(__NR_execve, file, argv, envp)
-                                        : search(context->base + plan->path, file, argv, envp));
+  if (plan->path == 0) refuse(context, plan, sys3(__NR_execve, file, argv, envp), file);
+  char refused[PATH_LENGTH];
+  long result = search(context->base + plan->path, file, argv, envp, refused);
+  refuse(context, plan, result, refused);
 }
 
 // argv: name, the plan's fd, the mapping's size.

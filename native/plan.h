@@ -5,7 +5,15 @@
 
 #include <stdint.h>
 
-enum { FP_PLAN_VERSION = 1, FP_STATUS_SIZE = 4096, FP_MAX_SLOTS = 256, FP_MAX_ARGS = 6, FP_MAX_IGNORED = 4 };
+enum {
+  FP_PLAN_VERSION = 1,
+  FP_STATUS_SIZE = 4096,
+  FP_MAX_SLOTS = 256,
+  FP_MAX_ARGS = 6,
+  FP_MAX_IGNORED = 4,
+  FP_LABEL = 1024,        // where in the status page the label of a refused program goes
+  FP_LABEL_LENGTH = 1024  // a longer one is not told
+};
 
 // Written by the helper, read by the addon once the control socket is closed.
 enum fp_phase {
@@ -35,6 +43,7 @@ struct fp_status {
   uint32_t call;    // which system call of a step that makes several: an index into its documented calls
   int32_t cloned;   // pid that the last `clone` step made, as its caller sees it (the kernel writes it)
   uint32_t clones;  // how many `clone` steps have been begun
+  uint32_t label;   // bytes of it at FP_LABEL; 0: not known
 };
 
 // How a cell of an operation's arguments is read.
@@ -82,6 +91,8 @@ enum fp_flags {
   FP_NEWUSER = 1 << 2,      // ambient and inheritable capabilities were raised to survive the helper's exec
   FP_NONDUMPABLE = 1 << 3,  // the plan joins namespaces of others
   FP_PROCFS = 1 << 4,       // some step writes below /proc/self: open it before the first step
+  FP_LABELLED =
+      1 << 5,  // a step sets an SELinux context, and none a seccomp filter: a refused program's label is told
 };
 
 // At FP_STATUS_SIZE in the mapping.

@@ -176,10 +176,10 @@ void adopt(Child& child, const fp_status& outcome) {
   waitid(P_PID, static_cast<id_t>(outcome.cloned), &info, WEXITED | __WALL);
 }
 
-// What steps have read for us is in the page.
-void send_results(Child& child, UniqueFd page) {
+// What steps have read for us is in the page, and the label of a program that was refused.
+void send_page(Child& child, EventKind kind, double length, UniqueFd page) {
   int raw = page.release();
-  if (!child.environment->post(child.id, EventKind::data, {0, double(raw)})) UniqueFd(raw).reset();
+  if (!child.environment->post(child.id, kind, {length, double(raw)})) UniqueFd(raw).reset();
 }
 
 void on_control(Watch* watch) {
@@ -189,7 +189,7 @@ void on_control(Watch* watch) {
   if (pread(child.page.get(), &watch->outcome, sizeof watch->outcome, 0) != sizeof watch->outcome)
     watch->outcome.error = EIO;
   adopt(child, watch->outcome);
-  if (child.lost_fd) watch->outcome = {static_cast<uint32_t>(LaunchPhase::recvmsg), 0, EMFILE, 0, 0, 0};
+  if (child.lost_fd) watch->outcome = {static_cast<uint32_t>(LaunchPhase::recvmsg), 0, EMFILE, 0, 0, 0, 0};
   epoll_ctl(state().epoll, EPOLL_CTL_DEL, child.control.get(), nullptr);
   UniqueFd page;
   {
@@ -198,7 +198,10 @@ void on_control(Watch* watch) {
     page = std::move(child.page);
     if (executed(watch->outcome)) child.state = Child::State::running;
   }
-  if (succeeded(watch->outcome) && child.has_results) send_results(child, std::move(page));
+  const fp_status& outcome = watch->outcome;
+  if (succeeded(outcome) && child.has_results) send_page(child, EventKind::data, 0, std::move(page));
+  if (!succeeded(outcome) && outcome.label > 0)
+    send_page(child, EventKind::label, outcome.label, std::move(page));
   if (executed(watch->outcome)) child.environment->post(child.id, EventKind::spawn, {double(child.pid)});
   // Whoever has given up the socket without executing his program is not to run it later.
   if (!succeeded(watch->outcome)) child.kill(SIGKILL);

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from '@jest/globals'
-import { type Process, processes, type ProcessEvent, ps, spawn } from 'fancyproc'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Process, processes, type ProcessEvent, spawn } from 'fancyproc'
 import { fork } from './support/fork.ts'
-import { on, scaled } from './support/machine.ts'
+import { on, patient, scaled } from './support/machine.ts'
 import { fds } from './support/proc.ts'
 
 /** Where the kernel gives its events to the user who runs this. */
@@ -83,28 +84,32 @@ describe('from the connector', () => {
     expect(seen.at(-1)).toMatchObject({ code: 5 })
   })
 
-  connected(name('many, none of them lost'), async () => {
+  connected(name('many, none of them lost and not told of'), async () => {
     const count = scaled(300)
-    const events = watch()
-    const child = spawn('sh', ['-c', `i=0; while [ $i -lt ${String(count)} ]; do (:); i=$((i+1)); done`], {
-      stdio: 'ignore',
-    })
-    const { pid } = await child.spawned
-    const seen = await until(events, hasEnded(pid))
-    const starts = seen.filter((event) => event.type === 'start' && event.ppid === pid)
-    expect(starts).toHaveLength(count)
-    for (const start of starts as { pid: number }[]) {
-      const types = of(start.pid, seen).map(({ type }) => type)
-      expect(types).toEqual(['start', 'exit'])
+    const script = `i=0; while [ $i -lt ${String(count)} ]; do (:); i=$((i+1)); done`
+    // The machine's other processes may start so many that the kernel drops some, which it says.
+    for (let left = 10; ; left--) {
+      await using events = processes.watch()
+      const { pid } = await spawn('sh', ['-c', script], { stdio: 'ignore' }).spawned
+      const seen = await until(events, (all) => all.at(-1)?.type === 'overrun' || hasEnded(pid)(all))
+      if (seen.at(-1)?.type === 'overrun' && left > 0) continue
+      expect(seen.some(({ type }) => type === 'overrun')).toBe(false)
+      const starts = seen.filter((event) => event.type === 'start' && event.ppid === pid)
+      expect(starts).toHaveLength(count)
+      for (const start of starts as { pid: number }[]) {
+        const types = of(start.pid, seen).map(({ type }) => type)
+        expect(types).toEqual(['start', 'exit'])
+      }
+      break
     }
-    expect(seen.some(({ type }) => type === 'overrun')).toBe(false)
   })
 
   connected(
     name('what nobody takes is lost, and that is told'),
     async () => {
       const events = watch()
-      const script = 'i=0; while [ $i -lt 2000 ]; do (:); i=$((i+1)); done'
+      // The kernel has an event for each new name too, and a name is given faster than a process is made.
+      const script = 'for (let i = 0; i < 20_000; i++) process.title = `name ${i}`'
       const overrun = async (): Promise<boolean> => {
         const child = spawn('true', [], { stdio: 'ignore' })
         const { pid } = await child.spawned
@@ -112,18 +117,19 @@ describe('from the connector', () => {
         return seen.at(-1)?.type === 'overrun'
       }
       expect(await overrun()).toBe(false)
-      for (let rounds = 4; ; rounds *= 2) {
+      for (let left = 5; ; left--) {
         // Nothing is taken meanwhile.
-        for (let i = 0; i < rounds; i++) await spawn('sh', ['-c', script], { stdio: 'ignore' }).exited
+        const { code } = await spawn(process.execPath, ['-e', script], { stdio: 'ignore' }).exited
+        expect(code).toBe(0)
         if (await overrun()) break
-        expect(rounds).toBeLessThan(32)
+        expect(left).toBeGreaterThan(0)
       }
       // All that came before the loss has been told, and it goes on.
       const child = spawn('true', [], { stdio: 'ignore' })
       const { pid } = await child.spawned
       expect(of(pid, await until(events, hasEnded(pid)))).not.toHaveLength(0)
     },
-    120_000,
+    patient(120_000),
   )
 
   on({ user: 'root' }).test('is refused in a pid namespace; polling is not', async () => {
@@ -150,19 +156,25 @@ describe('from the connector', () => {
   })
 })
 
+/** Until the first listing is over: who is in it is not told, so that what is told comes after it. */
+async function listed(events: ReturnType<typeof processes.watch>): Promise<void> {
+  const first = events.next()
+  for (let left = 50; left > 0; left--) {
+    children.push(spawn('sleep', ['1000'], { stdio: 'ignore' }))
+    if (await Promise.race([first, sleep(patient(20))])) break
+  }
+  expect(await first).toMatchObject({ done: false })
+}
+
 describe('by polling', () => {
   test('start and exit', async () => {
     const events = watch({ source: 'polling', interval: 10 })
     expect(events.source).toBe('polling')
-    const first = events.next()
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await listed(events)
     const child = spawn('sh', ['-c', 'read x; exit 3'], { stdio: ['pipe', 'ignore', 'ignore'] })
     children.push(child)
     const { pid } = await child.spawned
-    const seen = [(await first).value ?? { type: 'overrun' as const }]
-    while (!of(pid, seen).some(({ type }) => type === 'start')) {
-      seen.push((await events.next()).value ?? { type: 'overrun' })
-    }
+    const seen = await until(events, (all) => of(pid, all.slice(-1)).some(({ type }) => type === 'start'))
     expect(of(pid, seen)).toEqual([{ type: 'start', pid, ppid: process.pid }])
     child.stdin?.end('\n')
     const [exit] = of(pid, await until(events, hasEnded(pid)))
@@ -175,12 +187,9 @@ describe('by polling', () => {
     children.push(child)
     const { pid } = await child.spawned
     const events = watch({ source: 'polling', interval: 10 })
-    const next = until(events, hasEnded(pid))
-    // After the first listing.
-    await ps()
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await listed(events)
     child.kill('SIGKILL')
-    expect(of(pid, await next).map(({ type }) => type)).toEqual(['exit'])
+    expect(of(pid, await until(events, hasEnded(pid))).map(({ type }) => type)).toEqual(['exit'])
   })
 })
 
@@ -193,7 +202,7 @@ describe.each(['connector', 'polling'] as const)('the end of %s', (kind) => {
     const drained = (async () => {
       for (;;) if ((await events.next()).done) return 'over'
     })()
-    await new Promise((resolve) => setTimeout(resolve, 30))
+    await sleep(30)
     expect(await events.return()).toEqual({ done: true, value: undefined })
     expect(await drained).toBe('over')
     expect(await events.next()).toEqual({ done: true, value: undefined })
@@ -215,17 +224,19 @@ describe.each(['connector', 'polling'] as const)('the end of %s', (kind) => {
     for (let i = 0; i < 5; i++) {
       await using events = processes.watch(options)
       void events.next()
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      await sleep(20)
     }
-    while (Object.keys(fds('self')).length > before) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (Object.keys(fds('self')).length > before) await sleep(5)
     const { code, stdout } = await fork(
       `
       import { processes, spawn } from 'fancyproc'
+      const others = setInterval(() => spawn('sleep', ['0.2'], { stdio: 'ignore' }), 100)
       for await (const event of processes.watch(${JSON.stringify(options)})) {
+        clearInterval(others)
         console.log('left')
         break
       }
-    `.replace('for await', "setTimeout(() => spawn('sleep', ['0.2'], { stdio: 'ignore' }), 100)\nfor await"),
+    `,
     )
     expect([code, stdout]).toEqual([0, 'left\n'])
   })

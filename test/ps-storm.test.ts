@@ -56,7 +56,7 @@ test('a fork storm: no exception, no wrong row', async () => {
   } finally {
     for (const child of storm) await child[Symbol.asyncDispose]()
   }
-}, 120_000)
+}, 300_000)
 
 /** Lists one pid over and over, and says which rows were of two processes, and of how many processes rows were. */
 const reader = (pid: number): string => `

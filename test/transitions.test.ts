@@ -1,6 +1,6 @@
 // Programs in another SELinux domain: with what they are given, and why they don't start.
 import { afterAll, beforeAll, expect } from '@jest/globals'
-import { closeSync, copyFileSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { type KernelError, run, type SpawnOptions } from 'fancyproc'
 import {
   childFd,
@@ -12,8 +12,10 @@ import {
   openpty,
   setcon,
   setexeccon,
+  setfscreatecon as setfscreateconStep,
   setNoNewPrivs,
   type Step,
+  writeFile,
 } from 'fancyproc/steps'
 import { setfscreatecon } from 'fancyproc/thread'
 import { isolated, rights } from './support/isolated.ts'
@@ -27,6 +29,8 @@ const here = on(machine)
 const domain = 'system_u:system_r:container_t:s0:c1,c2'
 const files = 'system_u:object_r:container_file_t:s0:c1,c2'
 const others = 'system_u:object_r:container_file_t:s0:c3,c4'
+/** What would have begun it. */
+const instead = `; as ${files} it could be (selinux.relabel)`
 const permissive = domain.replace('container_t', 'container_kvm_t')
 const onNosuid = `/dev/shm/fancyproc-ldconfig-${String(process.pid)}`
 
@@ -185,7 +189,7 @@ here.test('an execve that fails says which permission, and what label the file h
   expect(entrypoint).toMatchObject({ code: 'EACCES', syscall: 'execve' })
   expect(entrypoint.hint).toBe(
     `SELinux refuses file:entrypoint of ${domain} to system_u:object_r:bin_t:s0: ` +
-      'the policy needs (allow container_t bin_t (file (entrypoint))); /usr/bin/cat is system_u:object_r:bin_t:s0',
+      `the policy needs (allow container_t bin_t (file (entrypoint))); /usr/bin/cat is system_u:object_r:bin_t:s0${instead}`,
   )
   const transition = await refused('/usr/bin/cat', { steps: [setexeccon('system_u:system_r:passwd_t:s0')] })
   expect(transition.hint).toContain('(allow unconfined_t passwd_t (process (transition)))')
@@ -204,14 +208,56 @@ here.test('no_new_privs and nosuid are told apart', async () => {
 })
 
 on({ ...machine, ...rights }).test(
-  'in a root that the steps made, what remains possible is told',
+  'in a root that the steps made it is the label that the child met there',
   async () => {
-    const steps = [makePrivate('/', { recursive: true }), setexeccon(domain)]
-    const { hint } = await refused('/usr/bin/cat', isolated(['mnt'], steps))
-    expect(hint).toMatch(/^SELinux lets \S+ become \S+; whether .*\(file:entrypoint\), depends on its label/)
-    const noTransition = [steps[0]!, setexeccon('system_u:system_r:passwd_t:s0')]
-    expect((await refused('/usr/bin/cat', isolated(['mnt'], noTransition))).hint).toContain(
+    const own = makePrivate('/', { recursive: true })
+    const bin = 'system_u:object_r:bin_t:s0'
+    for (const name of ['/usr/bin/cat', 'cat']) {
+      const { hint } = await refused(name, isolated(['mnt'], own, setexeccon(domain)))
+      expect(hint).toContain(`file:entrypoint of ${domain} to ${bin}: the policy needs`)
+      expect(hint).toMatch(new RegExp(`; (/usr/bin/)?cat is ${bin}${instead.replaceAll(/[().]/g, '.')}$`))
+    }
+    const passwd = setexeccon('system_u:system_r:passwd_t:s0')
+    expect((await refused('/usr/bin/cat', isolated(['mnt'], own, passwd))).hint).toContain(
       'process:transition',
+    )
+    // Nobody else ever sees this one.
+    const program = path('tmpfs/program')
+    mkdirSync(path('tmpfs'))
+    const etc = 'system_u:object_r:etc_t:s0'
+    const { hint } = await refused(
+      program,
+      isolated(
+        ['mnt'],
+        [own, mount({ source: 'none', target: path('tmpfs'), type: 'tmpfs', context: etc })],
+        writeFile(program, readFileSync('/usr/bin/busybox'), { flags: ['O_CREAT'], mode: 0o755 }),
+        setexeccon(domain),
+      ),
+    )
+    expect(hint).toBe(
+      `SELinux refuses file:entrypoint of ${domain} to ${etc}: ` +
+        `the policy needs (allow container_t etc_t (file (entrypoint))); ${program} is ${etc}${instead}`,
     )
   },
 )
+
+on({ ...machine, ...rights }).test('what may not be executed at all, by the domain of setcon', async () => {
+  const target = '/usr/local'
+  const label = 'system_u:object_r:etc_t:s0'
+  const { hint } = await refused(
+    `${target}/program`,
+    isolated(
+      ['mnt'],
+      makePrivate('/', { recursive: true }),
+      mount({ source: 'none', target, type: 'tmpfs', rootcontext: 'system_u:object_r:usr_t:s0' }),
+      setfscreateconStep(label),
+      writeFile(`${target}/program`, readFileSync('/usr/bin/busybox'), { flags: ['O_CREAT'], mode: 0o755 }),
+      setfscreateconStep(null),
+      setcon(domain),
+    ),
+  )
+  expect(hint).toBe(
+    `SELinux refuses file:execute of ${domain} to ${label}: the policy needs (allow container_t etc_t (file (execute))); ` +
+      `${target}/program is ${label}`,
+  )
+})

@@ -1,7 +1,7 @@
 // The process table and the namespaces, among few and many processes: ps() beside ps(1), namespaces() beside lsns(8).
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { namespaces, ps, type ProcessField } from 'fancyproc'
 import {
   alone,
@@ -43,13 +43,25 @@ async function crowd(count: number): Promise<AsyncDisposable> {
   }
 }
 
-/** The longest time in which nothing else could run on this thread, until the work is done. */
-async function longestHold(work: () => Promise<unknown>): Promise<number> {
-  let [longest, last, done] = [0, performance.now(), false]
+interface Hold {
+  /** Milliseconds on the clock, */
+  wall: number
+  /** and on a processor: without the time in which the scheduler preferred others. */
+  run: number
+}
+
+/** Milliseconds that this thread has had a processor. */
+const ran = (): number => Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ', 1)[0]) / 1e6
+
+/** The longest times in which nothing else could run on this thread, until the work is done. */
+async function longestHold(work: () => Promise<unknown>): Promise<Hold> {
+  const longest: Hold = { wall: 0, run: 0 }
+  let [last, lastRan, done] = [performance.now(), ran(), false]
   const look = (): void => {
-    const now = performance.now()
-    longest = Math.max(longest, now - last)
-    last = now
+    const [now, nowRan] = [performance.now(), ran()]
+    longest.wall = Math.max(longest.wall, now - last)
+    longest.run = Math.max(longest.run, nowRan - lastRan)
+    ;[last, lastRan] = [performance.now(), ran()]
     if (!done) setImmediate(look)
   }
   setImmediate(look)
@@ -80,16 +92,22 @@ async function among(count: number, { rounds }: Context): Promise<Unnamed[]> {
     },
     1,
   )
-  const holds = await inTurns<string>(
+  const runs = new Map(Object.keys(listings).map((name): [string, number[]] => [name, []]))
+  const hold = async (name: string, list: () => Promise<unknown>): Promise<number> => {
+    const { wall, run } = await longestHold(list)
+    runs.get(name)?.push(run)
+    return wall
+  }
+  const walls = await inTurns<string>(
     { ...often, count: Math.ceil(often.count / 2) },
-    Object.fromEntries(Object.entries(listings).map(([name, list]) => [name, () => longestHold(list)])),
+    Object.fromEntries(Object.entries(listings).map(([name, list]) => [name, () => hold(name, list)])),
     1,
   )
   const time = (name: string): number[] => times[name] ?? []
-  const hold = (name: string, call: string): Unnamed =>
-    alone(`${what}: loop held by ${call}`, 'ms', holds[name] ?? [], {
-      bar: { of: 'ours p50', most: 5 },
-    })
+  const held = (name: string, call: string): Unnamed[] => [
+    alone(`${what}: loop held by ${call}`, 'ms', walls[name] ?? [], { bar: { of: 'ours p50', most: 5 } }),
+    alone(`${what}: the same, on the processor`, 'ms', runs.get(name) ?? [], { note: call }),
+  ]
   return [
     ...(procps === undefined
       ? [missing(what, 'ps is not installed')]
@@ -110,9 +128,9 @@ async function among(count: number, { rounds }: Context): Promise<Unnamed[]> {
           ),
           compared(`${what}: namespaces()`, 'ms', time('holders'), 'lsns', time('lsns'), bar(0.1)),
         ]),
-    hold('columns', 'ps(), its columns'),
-    hold('everything', 'ps(), all fields'),
-    hold('processes', 'namespaces(), no holders'),
-    hold('holders', 'namespaces()'),
+    ...held('columns', 'ps(), its columns'),
+    ...held('everything', 'ps(), all fields'),
+    ...held('processes', 'namespaces(), no holders'),
+    ...held('holders', 'namespaces()'),
   ]
 }

@@ -183,9 +183,16 @@ function lockWithin(fd: number, from: number, to: number, taken: Taken): [number
   return undefined
 }
 
+/** The byte of a pair at random, each as likely as any other. */
+function anyPair(): number {
+  const [one, other] = [randomInt(COUNT), randomInt(COUNT - 1)]
+  const another = other + Number(other >= one)
+  return Math.min(one, another) * COUNT + Math.max(one, another)
+}
+
 /** Locks a pair: any one at random, and then the next one, so that the last one is found too. */
 function lockPair(fd: number, taken: Taken, path: string): [number, number] {
-  const start = randomInt(BYTES)
+  const start = anyPair()
   const pair = lockWithin(fd, start, BYTES, taken) ?? lockWithin(fd, 0, start, taken)
   if (pair) return pair
   const hint =

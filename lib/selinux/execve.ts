@@ -37,6 +37,16 @@ function hasNoNewPrivs(steps: readonly Step[]): boolean {
   return /^NoNewPrivs:\t1$/m.test(readFileSync('/proc/self/status', 'latin1'))
 }
 
+/** What was to be executed. */
+interface Program {
+  /** As it was given. */
+  name: string
+  /** Where we see the file that the child saw, if we do. */
+  path: string | undefined
+  /** Its label, as the child saw it. */
+  told: string | undefined
+}
+
 interface Question {
   source: string
   target: string
@@ -70,17 +80,25 @@ function questions(
   ]
 }
 
-function ask(steps: readonly Step[], to: string, path: string | undefined): string | undefined {
+/** What container policies let begin a domain of theirs; undefined where the loaded one doesn't. */
+function betterLabel(domain: string): string | undefined {
+  const label = ['system_u', 'object_r', 'container_file_t', ...domain.split(':').slice(3)].join(':')
+  return quietly(() => check(domain, label, 'file', ['entrypoint', 'read'])) === true ? label : undefined
+}
+
+function ask(steps: readonly Step[], to: string, { name, path, told }: Program): string | undefined {
   const changed = steps.findLast(({ operation }) => operation === 'setcon')?.path
   const from = changed ?? readFileSync('/proc/thread-self/attr/current', 'utf8').replace(/[\0\n]+$/, '')
-  const label = path === undefined ? undefined : labelOf(path)
+  const label = told ?? (path === undefined ? undefined : quietly(() => labelOf(path)))
   const all = questions(from, to, steps, path, label)
-  const about = path !== undefined && label !== undefined ? `; ${path} is ${label}` : ''
+  const about = label === undefined ? '' : `; ${path ?? name} is ${label}`
   const lacking = all.find((one) => !check(one.source, one.target, one.tclass, one.permission))
   if (lacking !== undefined) {
     const { source, target, tclass, permission } = lacking
     const problem = advice(source, target, tclass, [permission])
-    return `SELinux refuses ${tclass}:${permission} of ${source} to ${target}: ${problem}${about}`
+    const better = permission === 'entrypoint' ? betterLabel(to) : undefined
+    const instead = better === undefined ? '' : `; as ${better} it could be (selinux.relabel)`
+    return `SELinux refuses ${tclass}:${permission} of ${source} to ${target}: ${problem}${about}${instead}`
   }
   if (label !== undefined) return undefined
   return (
@@ -90,10 +108,16 @@ function ask(steps: readonly Step[], to: string, path: string | undefined): stri
 }
 
 /**
- * What the loaded policy says to a failed execve for which steps have set a label; `path` is the program, where we
- * see the file that the child saw. Undefined where the policy was not in the way, or does not answer.
+ * What the loaded policy says to a failed execve for which steps have set a label. Undefined where the policy was not
+ * in the way, or does not answer.
  */
-export function whyNotExecuted(steps: readonly Step[], path: string | undefined): string | undefined {
+export function whyNotExecuted(
+  steps: readonly Step[],
+  name: string,
+  path: string | undefined,
+  told: string | undefined,
+): string | undefined {
   const to = steps[labelling(steps)]?.path
-  return to === undefined ? undefined : quietly(() => ask(steps, to, path && resolve(path)))
+  if (to === undefined) return undefined
+  return quietly(() => ask(steps, to, { name, path: path && resolve(path), told }))
 }

@@ -55,6 +55,8 @@ function command({ arch, accel, kernel, initrd, disks, lsm, shell }) {
   const { program, options, console, append: own } = machines[arch]
   const append = [
     `console=${console} panic=-1 loglevel=${shell ? 5 : 4} fancyproc.shell=${Number(shell)}`,
+    // Pressure stall information, which not every kernel starts by itself.
+    'psi=1',
     LSM[lsm],
     own,
   ]
