@@ -2,6 +2,7 @@
 import { constants, readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { apparmor } from './apparmor.ts'
+import { readAtMost } from './bounded.ts'
 import { errnoNumber, invalid, KernelError, show } from './errors.ts'
 import { Fd, openFd } from './fd.ts'
 import { parseMountinfo } from './mountinfo.ts'
@@ -151,9 +152,20 @@ export function becoming(process: Pinned, wanted: readonly Inherited[], entersUs
   ]
 }
 
+/** _STK_LIM / 4 * 3: whatever RLIMIT_STACK is. A process may name any memory of its own as its environment. */
+const MOST_ENVIRONMENT = 6 << 20
+
 /** Its environment, as it was at its execve unless it has changed that itself. */
 export function environmentOf(process: Pinned): Record<string, string> {
-  const bytes = process.look('environ', (path) => readFileSync(path))
+  const bytes = process.look('environ', (path) => readAtMost(path, MOST_ENVIRONMENT))
+  if (bytes === undefined) {
+    throw new KernelError({
+      errno: errnoNumber('E2BIG') ?? 7,
+      syscall: 'read',
+      path: `/proc/${String(process.pid)}/environ`,
+      hint: 'its environment is larger than execve takes',
+    })
+  }
   const text = bytes.toString('utf8')
   if (!Buffer.from(text).equals(bytes)) throw invalid('join.inherit', 'its environment is not UTF-8')
   const pairs = text.split('\0').filter((pair) => pair.indexOf('=') > 0)

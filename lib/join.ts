@@ -1,10 +1,10 @@
 // Where to go: the steps that join the namespaces of a process, or namespaces by their descriptors.
-import { constants, fstatSync, statSync } from 'node:fs'
-import { invalid, show } from './errors.ts'
-import { Fd, type FdLike, fdNumber, isFdLike, openFd } from './fd.ts'
+import { fstatSync, statSync } from 'node:fs'
+import { check, errnoName, invalid, show } from './errors.ts'
+import { Fd, type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { native } from './native.ts'
 import { becoming, cgroupOf, checkInherit, directories, environmentOf, type Inherited } from './inherit.ts'
-import { linkOf, pin, type Pinned, type ProcessLike, refused } from './pinned.ts'
+import { linkOf, pin, type Pinned, type ProcessLike } from './pinned.ts'
 import type { Step } from './step.ts'
 import { clone, type Namespace, namespaceFlags, namespaces as everyKind, setns } from './steps/namespace.ts'
 
@@ -93,13 +93,13 @@ function ofFds(target: NamespaceFds, opened: Fd[]): Step[] {
 
 function openPinned(path: string, argument: string, opened: Fd[]): number {
   if (path === '' || path.includes('\0')) throw invalid(argument, `no path: ${show(path)}`)
-  try {
-    const fd = new Fd(openFd(path, constants.O_RDONLY | constants.O_NONBLOCK), path)
-    opened.push(fd)
-    return fd.fd
-  } catch (error) {
-    throw refused(error, path)
-  }
+  // O_PATH first: nothing but a namespace is opened, be it a FIFO or a device of whoever has made the path.
+  const found = native().openNamespace(path)
+  const hint =
+    errnoName(-found) === 'EINVAL' ? 'this file is no namespace: nothing of nsfs is mounted there' : undefined
+  const fd = new Fd(check(found, 'open', { path, hint }), path)
+  opened.push(fd)
+  return fd.fd
 }
 
 function namespaceFd(value: unknown, kind: Namespace, argument: string): number {
@@ -152,6 +152,9 @@ function asFds(target: unknown): NamespaceFds {
  * |-------|------|
  * | EACCES, EPERM | the process is another's |
  * | ESRCH | it has ended |
+ * | EINVAL | a path leads to no namespace |
+ * | ENOENT | there is no such path |
+ * | E2BIG | its environment, which is to be inherited, is larger than execve takes (6 MiB) |
  *
  * See `man 2 setns`, `man 7 namespaces`.
  */

@@ -1,6 +1,7 @@
 // Parser of /proc/PID/mountinfo: proc_pid_mountinfo(5).
-import { promises as fs } from 'node:fs'
-import { kernelError } from './cgroups/files.ts'
+import { setImmediate } from 'node:timers/promises'
+import { readAtMostLater } from './bounded.ts'
+import { failure, kernelError } from './cgroups/files.ts'
 
 /** One mount, as a line of `/proc/PID/mountinfo` has it. */
 export interface Mount {
@@ -59,10 +60,37 @@ export function parseMountinfo(text: string): Mount[] {
   return text.split('\n').flatMap((line) => parseLine(line) ?? [])
 }
 
+/** fs.mount-max is 100,000, and each may have a path of 4 KiB: more than that is meant to harm us. */
+const MOST = 32 << 20
+/** Lines that are parsed in one turn of the event loop: some milliseconds. */
+const SLICE = 2000
+
+/** Of whichever process, which errors name: EFBIG when it is absurdly long. */
+export async function mountinfoAt(path: string, process: number | 'self'): Promise<Mount[]> {
+  const bytes = await readAtMostLater(path, MOST)
+  if (bytes === undefined)
+    throw failure(
+      'EFBIG',
+      'read',
+      `/proc/${String(process)}/mountinfo`,
+      'its list of mounts is longer than 32 MiB: nobody needs so many',
+    )
+  const lines = bytes.toString('utf8').split('\n')
+  const mounts: Mount[] = []
+  for (let at = 0; at < lines.length; at += SLICE) {
+    if (at > 0) await setImmediate()
+    for (const line of lines.slice(at, at + SLICE)) {
+      const mount = parseLine(line)
+      if (mount) mounts.push(mount)
+    }
+  }
+  return mounts
+}
+
 /** `/proc/PID/mountinfo`: the mounts that a process sees, in the order of the kernel. Other users' need CAP_SYS_PTRACE. */
 export async function readMountinfo(pid: number | 'self' = 'self'): Promise<Mount[]> {
   try {
-    return parseMountinfo(await fs.readFile(`/proc/${String(pid)}/mountinfo`, 'utf8'))
+    return await mountinfoAt(`/proc/${String(pid)}/mountinfo`, pid)
   } catch (error) {
     throw kernelError(error)
   }

@@ -1,6 +1,6 @@
 // A process that is held while something of it is read: whatever becomes of its pid, all that is read is its own.
 import { constants, readFileSync, readlinkSync } from 'node:fs'
-import { check, errnoNumber, invalid, KernelError, outOfRange, show } from './errors.ts'
+import { check, errnoName, errnoNumber, invalid, KernelError, outOfRange, show } from './errors.ts'
 import { Fd, type FdLike, fdNumber, isFdLike, openFd } from './fd.ts'
 import { native } from './native.ts'
 
@@ -55,14 +55,28 @@ export class Pinned {
     try {
       return look(this.#path(file))
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === 'ESRCH' || (code === 'ENOENT' && !this.#lives())) throw gone(`process ${String(this.pid)}`)
-      throw refused(
-        error,
-        `/proc/${String(this.pid)}/${file}`,
-        code === 'EACCES' || code === 'EPERM' ? FOREIGN : undefined,
-      )
+      throw this.#refusal(error, file)
     }
+  }
+
+  /** The same for what takes its time. */
+  async lookLater<T>(file: string, look: (path: string) => Promise<T>): Promise<T> {
+    try {
+      return await look(this.#path(file))
+    } catch (error) {
+      throw this.#refusal(error, file)
+    }
+  }
+
+  #refusal(error: unknown, file: string): unknown {
+    if (error instanceof KernelError) return error
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ESRCH' || (code === 'ENOENT' && !this.#lives())) return gone(`process ${String(this.pid)}`)
+    return refused(
+      error,
+      `/proc/${String(this.pid)}/${file}`,
+      code === 'EACCES' || code === 'EPERM' ? FOREIGN : undefined,
+    )
   }
 
   #path(file: string): string {
@@ -143,14 +157,19 @@ export function pin(target: unknown, argument: string): Pinned | undefined {
   return pidfd && new Pinned(pidfd)
 }
 
+const THREAD = 'a thread that leads no process: take the pid of its process'
+
 function openPidfd(pid: number, argument: string): Fd {
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff)
     throw outOfRange(argument, `no pid: ${show(pid)}`)
   const fd = native().pidfdOpen(pid)
   if (fd >= 0) return new Fd(fd, 'pidfd')
-  const hint =
-    fd === -ESRCH
-      ? `there is no process ${String(pid)}`
-      : 'a thread that leads no process: take the pid of its process'
+  const hints: Readonly<Record<string, string>> = {
+    ESRCH: `there is no process ${String(pid)}`,
+    // Newer kernels say ENOENT.
+    EINVAL: THREAD,
+    ENOENT: THREAD,
+  }
+  const hint = hints[errnoName(-fd)]
   throw new KernelError({ errno: -fd, syscall: 'pidfd_open', hint })
 }

@@ -6,6 +6,7 @@ import { type Changes, changes, checkSignal, END } from './changes.ts'
 import { isGone } from './cgroups/events.ts'
 import { codeOf, kernelError } from './cgroups/files.ts'
 import { parsePressure, type Pressure } from './cgroups/keyed.ts'
+import type { Place } from './cgroups/watched.ts'
 import { invalid, show } from './errors.ts'
 import { EPOLLERR, EPOLLPRI, poll } from './poll.ts'
 import { integer, options as checkOptions } from './steps/arguments.ts'
@@ -96,9 +97,10 @@ async function arm(
   }
 }
 
-/** By the file of a resource; see `pressure.watch`. */
+/** By the file of a resource in its place; see `pressure.watch`. */
 export function watchPressure(
-  fileOf: (resource: PressureResource) => string,
+  place: Place,
+  file: string,
   resource: PressureResource,
   level: PressureLevel,
   stall: number,
@@ -111,28 +113,43 @@ export function watchPressure(
   integer(stall, 'watchPressure: stall', 1, window)
   const { signal } = checkOptions<TriggerOptions>(options, 'watchPressure', ['signal'])
   checkSignal(signal, 'watchPressure: signal')
-  const file = fileOf(resource)
   let fired = false
   let gone = false
-  const subscribe = (notify: () => void): Promise<() => void> =>
-    arm(file, { level, stall, window }, (events) => {
-      gone ||= (events & EPOLLERR) !== 0
-      fired = true
-      notify()
-    })
+  const subscribe = async (notify: () => void): Promise<() => void> => {
+    const path = place.open()
+    try {
+      const disarm = await arm(`${path}/${file}`, { level, stall, window }, (events) => {
+        gone ||= (events & EPOLLERR) !== 0
+        fired = true
+        notify()
+      })
+      return () => {
+        disarm()
+        place.close()
+      }
+    } catch (error) {
+      place.close()
+      throw error
+    }
+  }
   const look = async (): Promise<Pressures | undefined | typeof END> => {
     if (gone) return END
     if (!fired) return undefined
     fired = false
-    return readPressure(file).catch((error: unknown) => {
+    try {
+      return (await place.look((path) => readPressure(`${path}/${file}`))) ?? END
+    } catch (error) {
       if (isGone(error)) return END
       throw error
-    })
+    }
   }
   return changes({ subscribe, look }, signal)
 }
 
 const fileOf = (resource: PressureResource): string => `${MACHINE}/${resource}`
+
+/** It has always been there, and stays. */
+const machine: Place = { open: () => MACHINE, close: () => undefined, look: (use) => use(MACHINE) }
 
 /**
  * `/proc/pressure/RESOURCE`: how much of its time the machine has lost by waiting: per cent of the last 10, 60 and
@@ -174,7 +191,7 @@ function watch(
   window: number,
   options?: TriggerOptions,
 ): Changes<Pressures> {
-  return watchPressure(fileOf, resource, level, stall, window, options)
+  return watchPressure(machine, resource, resource, level, stall, window, options)
 }
 
 /** PSI of the whole machine, `/proc/pressure`; a cgroup has its own. */

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -65,6 +66,10 @@ constexpr const char* namespaces[] = {"ns/mnt", "ns/uts", "ns/ipc",    "ns/user"
 
 bool is_gone(int error) { return error == ENOENT || error == ESRCH; }
 
+// Of a cmdline, and of those that are read together. A process may name any memory of its own as its arguments, also what it
+// has never touched: it would cost it nothing, and us all of it. Beyond those together each gives what Linux gave before 4.2.
+constexpr size_t most_arguments = 2 << 20, most_together = 8 << 20, few_arguments = 4096;
+
 // hidepid and security modules say EPERM or EACCES.
 bool is_refused(int error) { return error == EACCES || error == EPERM; }
 
@@ -106,19 +111,20 @@ Reader::Outcome Reader::outcome(int directory, int error) {
   return Outcome::refused;
 }
 
-Reader::Outcome Reader::file(int directory, const char* name, std::string_view& text) {
+Reader::Outcome Reader::file(int directory, const char* name, std::string_view& text, size_t most) {
   UniqueFd fd(openat(directory, name, O_RDONLY | O_CLOEXEC));
   if (!fd) return outcome(directory, errno);
   size_t length = 0;
   for (;;) {
     // All of these give in one call what there is room for.
-    ssize_t got = ::read(fd.get(), text_.data() + length, text_.size() - length);
+    const size_t room = std::min(text_.size(), most);
+    ssize_t got = ::read(fd.get(), text_.data() + length, room - length);
     if (got < 0 && errno == EINTR) continue;
     // No module answers for attr/current, whoever is asked about.
     if (got < 0 && errno == EINVAL) labels_ = false;
     if (got < 0) return outcome(directory, errno);
     length += static_cast<size_t>(got);
-    if (length < text_.size()) break;
+    if (length < room || length == most) break;
     text_.resize(text_.size() * 2);
   }
   text = {text_.data(), length};
@@ -182,6 +188,15 @@ Reader::Outcome Reader::read_text(int directory, const char* name) {
   return result;
 }
 
+Reader::Outcome Reader::read_cmdline(int directory) {
+  std::string_view text;
+  Outcome result = file(directory, "cmdline", text, arguments_ < most_together ? most_arguments : few_arguments);
+  if (result != Outcome::read) return result;
+  arguments_ += text.size();
+  bytes(text);
+  return result;
+}
+
 Reader::Outcome Reader::read_label(int directory) {
   std::string_view text;
   Outcome result = labels_ ? file(directory, "attr/current", text) : Outcome::refused;
@@ -223,7 +238,7 @@ Reader::Outcome Reader::row(int directory) {
   number(pid_);
   if (files_ & stat) outcome = read_stat(directory);
   if (outcome == Outcome::read && files_ & status) outcome = read_status(directory);
-  if (outcome == Outcome::read && files_ & cmdline) outcome = read_text(directory, "cmdline");
+  if (outcome == Outcome::read && files_ & cmdline) outcome = read_cmdline(directory);
   if (outcome == Outcome::read && files_ & exe) outcome = read_link(directory, "exe");
   if (outcome == Outcome::read && files_ & cgroup) outcome = read_text(directory, "cgroup");
   if (outcome == Outcome::read && files_ & label) outcome = read_label(directory);

@@ -43,9 +43,11 @@ class Reader {
   Outcome read_status(int directory);
   Outcome read_namespaces(int directory);
   Outcome read_text(int directory, const char* name);
+  Outcome read_cmdline(int directory);
   Outcome read_label(int directory);
   Outcome read_link(int directory, const char* name);
-  Outcome file(int directory, const char* name, std::string_view& text);
+  // No more than `most` bytes of it.
+  Outcome file(int directory, const char* name, std::string_view& text, size_t most = SIZE_MAX);
   Outcome outcome(int directory, int error);
   void number(double value) { numbers.push_back(value); }
   void bits(uint64_t value);
@@ -54,6 +56,7 @@ class Reader {
   const int procfs_;
   const uint32_t files_;
   pid_t pid_ = 0;
+  size_t arguments_ = 0;  // bytes of all cmdlines
   bool labels_ = true;  // there is a security module that has them
   int error_ = 0;
   std::vector<char> text_;

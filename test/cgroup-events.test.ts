@@ -1,6 +1,6 @@
 // Files of events as async iterators: what they tell, how they end, and that they leave no inotify watch behind.
 import { expect, test } from '@jest/globals'
-import { readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Changes, cgroups, spawn } from 'fancyproc'
 import { on, patient, scaled } from './support/machine.ts'
@@ -25,9 +25,53 @@ async function next<T>(iterator: Changes<T>): Promise<IteratorResult<T, undefine
   return result
 }
 
+function leadsTo(fd: string, path: string): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === path
+  } catch {
+    return false
+  }
+}
+
 const untyped = (value: unknown): never => value as never
 
 on({ user: 'root', cgroup: 'v2-any' }).describe('cgroup.events', () => {
+  test('are those of this cgroup, not of one that has its name since', async () => {
+    await using cgroup = await cgroups.create('watch')
+    const { path } = cgroup
+    await using changes = cgroup.watch('cgroup.events')
+    rmdirSync(path)
+    mkdirSync(path)
+    await using child = spawn('sleep', ['1000'], { cgroup: path, stdio: 'ignore' })
+    await child.spawned
+    try {
+      expect(await next(changes)).toEqual({ done: true, value: undefined })
+      await using again = cgroup.watch('cgroup.events')
+      await expect(again.next()).rejects.toMatchObject({ code: 'ENOENT' })
+    } finally {
+      child.kill('SIGKILL')
+      await child.exited
+      rmdirSync(path)
+    }
+  })
+
+  test('go on when the cgroup has been closed, and leave no descriptor behind', async () => {
+    await using cgroup = await cgroups.create('watch')
+    const opened = await cgroups.open(cgroup.path)
+    const changes = opened.watch('cgroup.events')
+    const first = next(changes)
+    // It has subscribed.
+    await new Promise(setImmediate)
+    opened.close()
+    await cgroup.freeze()
+    expect((await first).value?.changed).toEqual(['frozen'])
+    await changes.return()
+    // Its own alone.
+    expect(readdirSync('/proc/self/fd').filter((fd) => leadsTo(fd, cgroup.path))).toHaveLength(1)
+    const closed = opened.watch('cgroup.events')
+    await expect(closed.next()).rejects.toThrow('has been closed')
+  })
+
   test('tells what has changed, from the call on', async () => {
     await using cgroup = await cgroups.create('watch')
     await using changes = cgroup.watch('cgroup.events')

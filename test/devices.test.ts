@@ -1,8 +1,8 @@
 // Devices of a cgroup: what the program allows and denies, and that there is no moment without one.
 import { describe, expect, test } from '@jest/globals'
 import { closeSync, openSync } from 'node:fs'
-import { type Cgroup, cgroups, type DeviceRule, run, spawn } from 'fancyproc'
-import { loadDeviceProgram } from '../lib/bpf.ts'
+import { type Cgroup, cgroups, type DeviceRule, Fd, run, spawn } from 'fancyproc'
+import { attachDeviceProgram, loadDeviceProgram } from '../lib/bpf.ts'
 import { compileDevices } from '../lib/cgroups/devices.ts'
 import { on, patient, scaled } from './support/machine.ts'
 import { scratch } from './support/scratch.ts'
@@ -111,6 +111,24 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('the program', () => {
     await cgroup.unsetDevices()
     await cgroup.unsetDevices()
     expect(await cgroup.devicePrograms()).toEqual([])
+  })
+
+  test('one takes the place of all that other processes have attached at the same time', async () => {
+    await using cgroup = await cgroups.create('devices')
+    using directory = new Fd(openSync(cgroup.path, 'r'))
+    // As do two who have looked before either had attached his own.
+    for (const rule of ['c 1:3 r', 'c 1:5 r', 'c 1:7 r']) {
+      using program = await loadDeviceProgram(compileDevices([rule]), 'fancyproc_dev')
+      await attachDeviceProgram(directory.fd, program)
+    }
+    using another = await loadDeviceProgram(compileDevices(['a']), 'another')
+    await attachDeviceProgram(directory.fd, another)
+    expect(await cgroup.devicePrograms()).toHaveLength(4)
+    expect(await can(cgroup, uses)).toBe('')
+    await cgroup.setDevices(['c 1:3 rw', 'c 1:5 r'])
+    const programs = await cgroup.devicePrograms()
+    expect(programs.map(({ name }) => name).sort()).toEqual(['another', 'fancyproc_dev'])
+    expect(await can(cgroup, uses)).toBe('null r null w null rw zero r')
   })
 
   test('many rules', async () => {

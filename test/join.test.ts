@@ -7,6 +7,7 @@ import {
   chdir,
   chroot,
   keepBounding,
+  mapUser,
   mount,
   type Namespace,
   namespaces,
@@ -19,8 +20,9 @@ import {
   setresgid,
   setresuid,
   type Steps,
+  unshare,
 } from 'fancyproc/steps'
-import { command } from './support/fork.ts'
+import { command, script } from './support/fork.ts'
 import { isolated, rights } from './support/isolated.ts'
 import { facts, on } from './support/machine.ts'
 import { byBwrap, byNspawn, byRunc, byUnshare, type Peer } from './support/peers.ts'
@@ -290,4 +292,49 @@ describe('bad input', () => {
   test.each(cases)('%s', (_, join, message) => {
     expect(() => loose('true', { join })).toThrow(message)
   })
+})
+
+describe('what a path leads to', () => {
+  test('is not opened unless it is a namespace', async () => {
+    const before = leaks()
+    for (const file of ['/dev/null', '/proc/self/environ', path()])
+      expect(() => joinSteps({ net: file })).toThrow(
+        expect.objectContaining({ code: 'EINVAL', syscall: 'open', path: file }),
+      )
+    expect(() => joinSteps({ net: '/no/where' })).toThrow(expect.objectContaining({ code: 'ENOENT' }))
+    using steps = joinSteps({ net: '/proc/self/ns/net' })
+    expect(steps.enter).toEqual([])
+    steps[Symbol.dispose]()
+    expect(await settled(before)).toEqual(before)
+  })
+})
+
+on({ user: 'ordinary', userns: true }).test(
+  'a user namespace that is made after a join is not to be mapped',
+  async () => {
+    await using target = await spawn('sleep', ['1000'], { ...isolated(['uts']), stdio: 'ignore' }).spawned
+    const made = run('true', [], { join: target, steps: [unshare('user'), mapUser()] })
+    await expect(made).rejects.toMatchObject({
+      code: 'EACCES',
+      path: '/proc/self/setgroups',
+      message: expect.stringContaining('not dumpable'),
+    })
+  },
+)
+
+test('what pidfd_open is refused is not taken for a thread', async () => {
+  const text = `
+    import { closeSync, openSync } from 'node:fs'
+    import { joinSteps } from 'fancyproc'
+    const steps = () => joinSteps(process.ppid)
+    try { steps()[Symbol.dispose]() } catch {}
+    const fds = []
+    let error
+    try { for (;;) fds.push(openSync('/dev/null')) } catch {}
+    try { steps() } catch (thrown) { error = thrown }
+    for (const fd of fds) closeSync(fd)
+    console.log(error.code, error.syscall, error.hint)`
+  const limited = 'ulimit -n 100; exec "$0" "$@"'
+  const { stdout, stderr } = await command('sh', ['-c', limited, process.execPath, ...script(text)])
+  expect({ stdout, stderr }).toEqual({ stdout: 'EMFILE pidfd_open undefined\n', stderr: '' })
 })

@@ -1,6 +1,6 @@
 // PSI triggers: they fire under pressure, end with their cgroup, and leave no descriptor behind.
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { type Cgroup, cgroups, pressure, type Process, spawn } from 'fancyproc'
@@ -121,6 +121,15 @@ on({ psi: true, user: 'root', cgroup: 'v2-any' }).describe('of a cgroup', () => 
     }
     await Promise.all(busy.splice(0).map((child) => child[Symbol.asyncDispose]()))
     expect(await settled(before)).toEqual(before)
+  })
+
+  test('is of this cgroup, not of one that has its name since', async () => {
+    await using cgroup = await cgroups.create('psi')
+    rmdirSync(cgroup.path)
+    mkdirSync(cgroup.path)
+    await using changes = cgroup.watchPressure('cpu', 'some', 150_000, 2_000_000)
+    await expect(changes.next()).rejects.toMatchObject({ code: 'ENOENT' })
+    rmdirSync(cgroup.path)
   })
 
   test('ends when the cgroup is removed', async () => {

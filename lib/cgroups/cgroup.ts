@@ -40,6 +40,7 @@ import {
   type WritableFile,
 } from './values.ts'
 import { type EventChange, type EventFile, watchEvents } from './watch.ts'
+import { Watched } from './watched.ts'
 
 /**
  * A cgroup of the v2 hierarchy: a directory, and an fd of it. Made by `cgroups.create()`, `cgroups.open()` and
@@ -347,7 +348,7 @@ export class Cgroup {
    * See Documentation/admin-guide/cgroup-v2.
    */
   watch<File extends EventFile>(file: File, options?: WaitOptions): Changes<EventChange<FileValue<File>>> {
-    return watchEvents(this.path, file, options)
+    return watchEvents(new Watched(() => this.#hold()), file, options)
   }
 
   /**
@@ -375,7 +376,8 @@ export class Cgroup {
     window: number,
     options?: TriggerOptions,
   ): Changes<Pressures> {
-    return watchPressure((one) => `${this.path}/${one}.pressure`, resource, level, stall, window, options)
+    const place = new Watched(() => this.#hold())
+    return watchPressure(place, `${resource}.pressure`, resource, level, stall, window, options)
   }
 
   /**
@@ -587,10 +589,15 @@ export class Cgroup {
    * with the name of this one.
    */
   async #at<T>(use: (at: string) => Promise<T>): Promise<T> {
+    using directory = this.#hold()
+    return await use(`/proc/self/fd/${String(directory.fd)}`)
+  }
+
+  /** The caller closes it. */
+  #hold(): Fd {
     if (this.#removed) throw failure('ENOENT', 'open', this.path, 'this cgroup has been removed')
     if (this.#directory.closed) throw invalid('cgroup', `${this.path} has been closed`)
-    using directory = this.#directory.dup()
-    return await use(`/proc/self/fd/${String(directory.fd)}`)
+    return this.#directory.dup()
   }
 
   /** Its path, where that still leads to it: what is done by name, as rmdir(2) is, can't go through a descriptor. */

@@ -158,7 +158,7 @@ export function compileDevices(rules: unknown): Uint8Array {
 
 const NAME = 'fancyproc_dev'
 
-/** Two that look for ours at the same time would both find none; and the last call is to win. */
+/** Two that look for ours at the same time would both find none; and the last call is to win. Of this process. */
 let turn: Promise<unknown> = Promise.resolve()
 
 function inTurn<T>(action: () => Promise<T>): Promise<T> {
@@ -200,11 +200,14 @@ export async function setDevices(cgroup: Fd, rules: readonly (DeviceRule | strin
   await inTurn(() =>
     withPrograms(target, async (fd, attached) => {
       const program = await loadDeviceProgram(instructions, NAME)
+      const [replaced, ...others] = attached.filter(({ ours }) => ours)
       try {
-        await attachDeviceProgram(fd, program, attached.find(({ ours }) => ours)?.program)
+        await attachDeviceProgram(fd, program, replaced?.program)
       } finally {
         program.close()
       }
+      // Two processes that took no turns have each attached one. After that, so that there is no moment without.
+      for (const other of others) await detachDeviceProgram(fd, other.program)
     }),
   )
 }

@@ -1,9 +1,14 @@
+import { constants } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
-import { errnoNumber, KernelError } from '../errors.ts'
+import { check, errnoName, errnoNumber, KernelError } from '../errors.ts'
+import { Fd } from '../fd.ts'
+import { native } from '../native.ts'
 import { readEvents } from './events.ts'
 import { isRemoved, typeOf } from './facts.ts'
-import { codeOf, kernelError, readWords, writeFile } from './files.ts'
+import { codeOf, readWords, writeFile } from './files.ts'
 import { subtree } from './tree.ts'
+
+const SIGKILL = constants.signals.SIGKILL
 
 export async function kill(path: string): Promise<void> {
   try {
@@ -23,7 +28,8 @@ export async function killEach(path: string): Promise<void> {
       for (const directory of await subtree(path)) {
         // Those of a threaded one below are in the list of its domain.
         if (directory !== path && (await typeOf(directory)) === 'threaded') continue
-        for (const pid of await readWords(directory, 'cgroup.procs')) sigkill(Number(pid), directory)
+        const pids = (await readWords(directory, 'cgroup.procs')).map(Number)
+        for (let at = 0; at < pids.length; at += BATCH) await killAll(pids.slice(at, at + BATCH), directory)
       }
       await delay(2)
     }
@@ -32,16 +38,35 @@ export async function killEach(path: string): Promise<void> {
   }
 }
 
-function sigkill(pid: number, path: string): void {
-  // To kill(2), 0 would be the caller's own process group.
+/** Those that are held at the same time. */
+const BATCH = 64
+
+/** Each is held, and seen in the cgroup again: one that has ended meanwhile may have left its pid to a stranger. */
+async function killAll(pids: readonly number[], directory: string): Promise<void> {
+  const held: [pid: number, pidfd: Fd][] = []
+  try {
+    for (const pid of pids) {
+      const pidfd = hold(pid, directory)
+      if (pidfd) held.push([pid, pidfd])
+    }
+    const still = new Set((await readWords(directory, 'cgroup.procs')).map(Number))
+    for (const [pid, pidfd] of held) {
+      if (!still.has(pid)) continue
+      const result = native().pidfdSendSignal(pidfd.fd, SIGKILL)
+      if (errnoName(-result) !== 'ESRCH') check(result, 'pidfd_send_signal', { path: directory })
+    }
+  } finally {
+    for (const [, pidfd] of held) pidfd.close()
+  }
+}
+
+function hold(pid: number, path: string): Fd | undefined {
   if (pid === 0) {
     const hint =
       'a process of it belongs to another pid namespace; Linux 5.14 can kill it through cgroup.kill'
-    throw new KernelError({ errno: errnoNumber('ESRCH') ?? 0, syscall: 'kill', path, hint })
+    throw new KernelError({ errno: errnoNumber('ESRCH') ?? 0, syscall: 'pidfd_open', path, hint })
   }
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch (error) {
-    if (codeOf(error) !== 'ESRCH') throw kernelError(error, { path })
-  }
+  const fd = native().pidfdOpen(pid)
+  if (errnoName(-fd) === 'ESRCH') return undefined
+  return new Fd(check(fd, 'pidfd_open', { path }), 'pidfd')
 }

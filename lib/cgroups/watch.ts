@@ -8,6 +8,7 @@ import { isGone, subscribe, type WaitOptions } from './events.ts'
 import { readFile } from './files.ts'
 import { formatOf } from './interface.ts'
 import type { FileValue, ReadableFile } from './values.ts'
+import type { Watched } from './watched.ts'
 
 /** Interface files that the kernel marks as modified when they say something else. */
 export type EventFile = Extract<ReadableFile, `${string}.events` | `${string}.events.local`>
@@ -36,20 +37,40 @@ function differing(values: object, previous: object): string[] {
 }
 
 export function watchEvents<File extends EventFile>(
-  path: string,
+  cgroup: Watched,
   file: File,
   options: WaitOptions = {},
 ): Changes<EventChange<FileValue<File>>> {
   const parse = parserOf(file)
   const { signal } = checkOptions<WaitOptions>(options, 'watch', ['signal'])
   checkSignal(signal, 'watch: signal')
-  let previous = readNow(`${path}/${file}`, parse)
+  // At the call, so that nothing after it is missed; kernfs answers from memory.
+  let previous = cgroup.now((path): object => parse(readFileSync(`${path}/${file}`, 'utf8')))
+  // It was there. Else this throws, the first time.
+  const gone = (error: unknown): typeof END => {
+    if (previous !== undefined && isGone(error)) return END
+    throw error
+  }
+  const watch = (notify: () => void): (() => void) => {
+    try {
+      const unsubscribe = subscribe(cgroup.open(), file, notify)
+      return () => {
+        unsubscribe()
+        cgroup.close()
+      }
+    } catch (error) {
+      // Nothing is open, which is the end of it.
+      gone(error)
+      return () => undefined
+    }
+  }
   const look = async (): Promise<EventChange<object> | undefined | typeof END> => {
-    const text = await readFile(path, file).catch((error: unknown) => {
-      // It was there. Else this throws, the first time.
-      if (previous !== undefined && isGone(error)) return undefined
-      throw error
-    })
+    let text: string | undefined
+    try {
+      text = await cgroup.look((path) => readFile(path, file))
+    } catch (error) {
+      return gone(error)
+    }
     if (text === undefined) return END
     const values = parse(text)
     const before = (previous ??= values)
@@ -58,15 +79,6 @@ export function watchEvents<File extends EventFile>(
     previous = values
     return { values, previous: before, changed: changed as never[] }
   }
-  const told = changes({ subscribe: (notify) => subscribe(path, file, notify), look }, signal)
+  const told = changes({ subscribe: watch, look }, signal)
   return told as unknown as Changes<EventChange<FileValue<File>>>
-}
-
-/** At the call, so that nothing after it is missed; kernfs answers from memory. */
-function readNow(file: string, parse: (text: string) => object): object | undefined {
-  try {
-    return parse(readFileSync(file, 'utf8'))
-  } catch {
-    return undefined
-  }
 }

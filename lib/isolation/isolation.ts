@@ -2,7 +2,7 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { errnoNumber, invalid, KernelError, show } from '../errors.ts'
-import { type Mount, parseMountinfo } from '../mountinfo.ts'
+import { type Mount, mountinfoAt } from '../mountinfo.ts'
 import { pin, type Pinned, type ProcessLike } from '../pinned.ts'
 import type { CapabilitySets, Seccomp } from '../processes/info.ts'
 import { ps } from '../ps.ts'
@@ -64,13 +64,16 @@ export interface IsolationOptions {
 const fields = ['pid', 'namespaces', 'cgroup', 'label', 'capabilities', 'seccomp', 'noNewPrivs'] as const
 
 /** What may not be looked at is not known. */
+function unknown(error: unknown): undefined {
+  if (error instanceof KernelError && ['EACCES', 'EPERM', 'ENOENT', 'EINVAL'].includes(error.code)) return
+  throw error
+}
+
 function allowed<T>(look: () => T): T | undefined {
   try {
     return look()
   } catch (error) {
-    if (error instanceof KernelError && ['EACCES', 'EPERM', 'ENOENT', 'EINVAL'].includes(error.code))
-      return undefined
-    throw error
+    return unknown(error)
   }
 }
 
@@ -96,13 +99,17 @@ function mapOf(process: Pinned, file: 'uid_map' | 'gid_map'): IdRange[] | undefi
 
 async function factsOf(process: Pinned) {
   const { pid } = process
-  const [[info], limits] = await Promise.all([ps({ fields, pids: [pid] }), limitsOf(pid)])
+  const [[info], limits, mounts] = await Promise.all([
+    ps({ fields, pids: [pid] }),
+    limitsOf(pid),
+    process.lookLater('mountinfo', (path) => mountinfoAt(path, pid)).catch(unknown),
+  ])
   const facts = {
     limits,
     root: rootOf(process),
     uidMap: mapOf(process, 'uid_map'),
     gidMap: mapOf(process, 'gid_map'),
-    mounts: allowed(() => process.look('mountinfo', (path) => parseMountinfo(readFileSync(path, 'utf8')))),
+    mounts,
   }
   // It is still there, so all of that was its own.
   process.look('stat', (path) => readFileSync(path))
@@ -189,6 +196,7 @@ function reference(): Pinned | undefined {
  * | errno | when |
  * |-------|------|
  * | ESRCH | one of the two has ended |
+ * | EFBIG | the list of mounts of one of them is longer than 32 MiB |
  *
  * See `man 5 proc`, `man 7 namespaces`.
  */

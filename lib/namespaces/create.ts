@@ -6,7 +6,7 @@ import { flatten, procfs, type Steps } from '../step.ts'
 import { sendFd } from '../steps/fd.ts'
 import { type Namespace, namespaceFlags } from '../steps/namespace.ts'
 import { open } from '../steps/open.ts'
-import { NamespaceFd } from './fd.ts'
+import { type NamespaceFd, namespaceFd } from './fd.ts'
 
 /** A pid namespace ends with its first process. */
 export type HeldNamespace = Exclude<Namespace, 'pid'>
@@ -23,9 +23,14 @@ class Created {
 
   constructor(results: Results, kinds: readonly HeldNamespace[]) {
     this.#results = results
-    for (const kind of kinds) {
-      const sent = results.fds[nameOf(kind)] as Fd
-      Object.assign(this, { [kind]: new NamespaceFd(sent.release()) })
+    try {
+      for (const kind of kinds) {
+        const sent = results.fds[nameOf(kind)] as Fd
+        Object.assign(this, { [kind]: namespaceFd(sent.release(), kind) })
+      }
+    } catch (error) {
+      this[Symbol.dispose]()
+      throw error
     }
   }
 

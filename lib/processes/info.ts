@@ -85,7 +85,11 @@ export interface ProcessInfo {
   noNewPrivs: boolean
   /** Undefined on a kernel without it. /proc/PID/status. */
   seccomp: Seccomp | undefined
-  /** What it was executed with, or has written there since; empty for a kernel thread and a zombie. /proc/PID/cmdline. */
+  /**
+   * What it was executed with, or has written there since; empty for a kernel thread and a zombie. The process itself says
+   * where that is, so no more than 2 MiB of it are read, and no more than 262,144 arguments made of it; where processes that
+   * are read together have more than 8 MiB of them, of each further one no more than 4 KiB. /proc/PID/cmdline.
+   */
   args: string[]
   /**
    * The path of its program, in the reader's root, with ' (deleted)' after it when it has been. Undefined for a kernel

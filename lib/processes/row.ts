@@ -32,9 +32,12 @@ function seccomp(row: Rows): Seccomp | undefined {
   return mode && { mode, filters: Number.isNaN(filters) ? undefined : filters }
 }
 
+/** More than execve(2) takes in 2 MiB, where each has a pointer beside its NUL. */
+const MOST_ARGUMENTS = 1 << 18
+
 /** NUL-terminated each, unless the process has written something else there. */
 function args(text: string): string[] {
-  return text === '' ? [] : (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0')
+  return text === '' ? [] : (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0', MOST_ARGUMENTS)
 }
 
 /** Lines like '4:cpu,cpuacct:/path'; that of v2 is '0::/path'. */

@@ -156,6 +156,14 @@ async function openFile(path: string): Promise<number> {
   }
 }
 
+/** Of the machine, not of a user namespace, whose root may well know that of the machine as nobody. */
+function isRoot(): boolean {
+  return (
+    process.geteuid?.() === 0 &&
+    /^\s*0\s+0\s+4294967295\s*$/.test(fs.readFileSync('/proc/self/uid_map', 'latin1'))
+  )
+}
+
 /** A regular file; false when by now another one has its name. */
 async function isCurrent(fd: number, path: string): Promise<boolean> {
   const stat = await fstat(fd)
@@ -166,6 +174,15 @@ async function isCurrent(fd: number, path: string): Promise<boolean> {
       path,
       hint: 'it is no regular file',
     })
+  // Whoever owns it may remove it from a sticky directory, and others would lock another one.
+  if (stat.uid !== 0 && isRoot()) {
+    throw new KernelError({
+      errno: constants.errno.EACCES,
+      syscall: 'open',
+      path,
+      hint: `it is uid ${String(stat.uid)}'s, who may remove it while root relies on it: remove it, or name a lockFile`,
+    })
+  }
   const named = await promises.lstat(path).catch(() => undefined)
   return named?.dev === stat.dev && named.ino === stat.ino
 }
@@ -216,12 +233,14 @@ const hints = {
  * Acts on: a byte of a file, by default `fancyproc-mcs` in the first of /run/lock, /dev/shm and /tmp that is for
  * everybody. Needs no privilege; works where SELinux is off, where no label is met. Processes that this /proc
  * hides (hidepid, another pid namespace), or whose label the policy does not let us read, are not met: there the
- * lock alone counts. A container with directories of its own is a machine of its own here.
+ * lock alone counts. A container with directories of its own is a machine of its own here. Whoever owns the file, the
+ * first who has allocated, can remove it, and those who come later get what the lock no longer tells of: root takes none
+ * but root's own for that, others have to trust its owner.
  *
  * | errno  | when |
  * |--------|------|
  * | EAGAIN | none of the 523,776 pairs is left |
- * | EACCES | another user has made the file for himself, or its directory is not for this one |
+ * | EACCES | another user has made the file for himself, or its directory is not for this one; for root: it is not root's |
  * | ENOENT | no such directory is for everybody: name a lockFile |
  * | ELOOP  | the file is a symbolic link |
  * | EINVAL | it is no regular file |

@@ -11,6 +11,10 @@ export interface IdRange {
   readonly count: number
 }
 
+const NOT_DUMPABLE =
+  "the process is not dumpable, so its files in /proc are root's: it has changed its uid or joined a namespace, " +
+  "after which an ordinary user can't map a user namespace that he makes"
+
 /** Its calls, when the child writes it: through the /proc from before the first step. */
 function fileCalls(file: string, text: string): StepDetails['calls'] {
   return () => [
@@ -104,8 +108,7 @@ function mapStep(kind: 'uid' | 'gid', ranges: unknown): MapStep {
         `a map is written once; without ${capability} outside the namespace only one id, ${own}, ` +
         `and other ranges by new${kind}map, which /etc/sub${kind} has to allow`,
       EINVAL: 'ranges overlap, or are more than 340 (5 before Linux 4.15)',
-      EACCES:
-        "the process is not dumpable, so its files in /proc are root's: it has changed its uid or joined a namespace",
+      EACCES: NOT_DUMPABLE,
     },
   })
 }
@@ -157,9 +160,10 @@ export function gidMap(ranges: IdRange | readonly IdRange[]): MapStep {
  *
  * Acts on: the child's user namespace, in a spawn only. Needs no privilege.
  *
- * | errno | when |
- * |-------|------|
- * | EPERM | the gid map is written already |
+ * | errno  | when |
+ * |--------|------|
+ * | EPERM  | the gid map is written already |
+ * | EACCES | the child is not dumpable |
  *
  * See `man 7 user_namespaces`.
  */
@@ -167,7 +171,7 @@ export function setgroupsDeny(): Step {
   return new Step('setgroups_deny', [], {
     path: '/proc/self/setgroups',
     calls: fileCalls('self/setgroups', 'deny'),
-    hints: { EPERM: 'setgroups is denied before the gid map is written, not after' },
+    hints: { EPERM: 'setgroups is denied before the gid map is written, not after', EACCES: NOT_DUMPABLE },
   })
 }
 

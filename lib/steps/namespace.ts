@@ -156,7 +156,8 @@ export function unshare(
  * Since Linux 3.0.
  *
  * Acts on: the child; in `fancyproc/thread` one thread. Needs CAP_SYS_ADMIN in the namespace's owner and,
- * except for 'user', in its own. A child that joins is not dumpable until it executes its program.
+ * except for 'user', in its own. A child that joins is not dumpable until it executes its program: its files in
+ * /proc are root's, so that of an ordinary user can't write the maps of a user namespace that it makes after that.
  *
  * | errno  | when |
  * |--------|------|

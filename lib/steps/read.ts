@@ -14,14 +14,14 @@ import { type AtOptions, lookupHints, openBits, type OpenFlag, openFlags, printO
 import { call, fdName, quote } from './strace.ts'
 
 const MOST = 1 << 20
-const MOST_EVER = 1 << 28
+const MOST_EVER = 1 << 24
 const PATH_MAX = 4096
 const STATFS_SIZE = 120
 
 export interface ReadOptions extends AtOptions {
   /** Beside O_RDONLY and O_CLOEXEC. */
   flags?: Flags<OpenFlag>
-  /** Bytes; a longer file is EFBIG. Default: 1 MiB. */
+  /** Bytes, up to 16 MiB, since all is copied at once; a longer file is EFBIG. Default: 1 MiB. */
   most?: number
 }
 
