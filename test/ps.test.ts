@@ -191,8 +191,8 @@ describe('all of them', () => {
     const before = await ours()
     const theirs = sh(`ps -eo ${columns}`).replace(/^ +| +(?= )/gm, '')
     const after = new Set(await ours())
-    // Some change meanwhile.
-    const steady = before.filter((row) => after.has(row))
+    // Some change meanwhile, and a kernel worker is called by what it does at that moment.
+    const steady = before.filter((row) => after.has(row) && !/ kworker\/\S*$/.test(row))
     expect(steady.length).toBeGreaterThan(1)
     const lines = theirs.split('\n')
     for (const row of steady) expect(lines).toContain(row)
@@ -222,6 +222,8 @@ describe('pids', () => {
 describe('one that others have isolated is told of as ps and /proc do', () => {
   onRuntimes(path, async (pid) => {
     const columns = 'pid,ppid,pgid,sid,ruid,euid,suid,fuid,rgid,egid,sgid,fgid,nlwp,state,comm'
+    // Asleep it shows the same twice.
+    await asleep(pid)
     const { uid, gid, ...info } = await one({ pid })
     const ids = [uid, gid].flatMap((own) => [own.real, own.effective, own.saved, own.fs])
     const { ppid, pgid, sid, threads, state, comm } = info
