@@ -152,12 +152,38 @@ export function becoming(process: Pinned, wanted: readonly Inherited[], entersUs
   ]
 }
 
+/** env_start in /proc/PID/stat, counted from the state. */
+const ENV_START = 47
+
 /** _STK_LIM / 4 * 3: whatever RLIMIT_STACK is. A process may name any memory of its own as its environment. */
 const MOST_ENVIRONMENT = 6 << 20
 
+/** The kernel notes where the environment begins at the end of execve: a moment after the program may be seen to run. */
+function isInExecve(process: Pinned): boolean {
+  const stat = process.look('stat', (path) => readFileSync(path, 'latin1'))
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[ENV_START] === '0'
+}
+
+/** What is empty may be so only for now; a process that is frozen there is not waited for. */
+function readEnvironment(process: Pinned): Buffer | undefined {
+  for (let tries = 0; ; tries++) {
+    const bytes = process.look('environ', (path) => readAtMost(path, MOST_ENVIRONMENT))
+    if (bytes?.length !== 0 || !isInExecve(process)) return bytes
+    if (tries === 50) {
+      throw new KernelError({
+        errno: errnoNumber('EAGAIN') ?? 11,
+        syscall: 'read',
+        path: `/proc/${String(process.pid)}/environ`,
+        hint: 'it is in the middle of execve',
+      })
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+  }
+}
+
 /** Its environment, as it was at its execve unless it has changed that itself. */
 export function environmentOf(process: Pinned): Record<string, string> {
-  const bytes = process.look('environ', (path) => readAtMost(path, MOST_ENVIRONMENT))
+  const bytes = readEnvironment(process)
   if (bytes === undefined) {
     throw new KernelError({
       errno: errnoNumber('E2BIG') ?? 7,

@@ -155,6 +155,7 @@ function asFds(target: unknown): NamespaceFds {
  * | EINVAL | a path leads to no namespace |
  * | ENOENT | there is no such path |
  * | E2BIG | its environment, which is to be inherited, is larger than execve takes (6 MiB) |
+ * | EAGAIN | it is in the middle of execve, for longer than a moment, and its environment is to be inherited |
  *
  * See `man 2 setns`, `man 7 namespaces`.
  */

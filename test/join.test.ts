@@ -24,7 +24,7 @@ import {
 } from 'fancyproc/steps'
 import { command, script } from './support/fork.ts'
 import { isolated, rights } from './support/isolated.ts'
-import { facts, on } from './support/machine.ts'
+import { facts, on, scaled } from './support/machine.ts'
 import { byBwrap, byNspawn, byRunc, byUnshare, type Peer } from './support/peers.ts'
 import { fds, namespace, status, strings } from './support/proc.ts'
 import { scratch } from './support/scratch.ts'
@@ -161,6 +161,14 @@ on(rights).describe('a process of our own', () => {
     await expect(run('sleep', ['0'], { join, env: { PATH: '/no/where' } })).rejects.toMatchObject({
       code: 'ENOENT',
     })
+  })
+
+  test('the environment of one that runs since a moment, whose execve may not be quite over', async () => {
+    for (let i = 0; i < scaled(50); i++) {
+      await using target = await spawn('sleep', ['1000'], { stdio: 'ignore', env: { A: 'one' } }).spawned
+      using steps = joinSteps({ target, inherit: ['env'] })
+      expect(steps.env).toEqual({ A: 'one' })
+    }
   })
 
   test('a namespace to join is not to be new as well', () => {
