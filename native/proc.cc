@@ -190,7 +190,8 @@ Reader::Outcome Reader::read_text(int directory, const char* name) {
 
 Reader::Outcome Reader::read_cmdline(int directory) {
   std::string_view text;
-  Outcome result = file(directory, "cmdline", text, arguments_ < most_together ? most_arguments : few_arguments);
+  Outcome result =
+      file(directory, "cmdline", text, arguments_ < most_together ? most_arguments : few_arguments);
   if (result != Outcome::read) return result;
   arguments_ += text.size();
   bytes(text);

@@ -57,7 +57,7 @@ class Reader {
   const uint32_t files_;
   pid_t pid_ = 0;
   size_t arguments_ = 0;  // bytes of all cmdlines
-  bool labels_ = true;  // there is a security module that has them
+  bool labels_ = true;    // there is a security module that has them
   int error_ = 0;
   std::vector<char> text_;
 };

@@ -281,7 +281,7 @@ describe('what cannot be joined', () => {
   test('what is no namespace: EINVAL', async () => {
     await expect(inNamespaces({ net: '/dev/null' }, [])).rejects.toMatchObject({
       code: 'EINVAL',
-      syscall: 'setns',
+      syscall: 'open',
     })
     await expect(inNamespaces({ net: '/no/where' }, [])).rejects.toMatchObject({
       code: 'ENOENT',

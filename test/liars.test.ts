@@ -20,8 +20,8 @@ async function liar(bytes: number, children = 0): Promise<{ pid: number } & Asyn
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const closed = once(child, 'close')
-  const { value } = await createInterface(child.stdout)[Symbol.asyncIterator]().next()
-  expect(value).toBe('ready')
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
+  expect(line).toBe('ready')
   return {
     pid: child.pid ?? 0,
     async [Symbol.asyncDispose]() {

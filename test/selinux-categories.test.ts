@@ -220,7 +220,7 @@ describe('others', () => {
       ] as const) {
         lockFile = path(`lock${String(count++)}`)
         using _ = occupyAfter(await allocator(1, { ...(uids[0] === undefined ? {} : { uid: uids[0] }) }))
-        const second = await allocator(1, { ...(uids[1] === undefined ? {} : { uid: uids[1] }) })
+        const second = await allocator(1, { uid: uids[1] })
         expect(second.levels).toEqual(['s0:c8,c9'])
         expect(statSync(lockFile)).toMatchObject({ uid: uids[0] ?? 0, size: 0 })
         expect(statSync(lockFile).mode & 0o7777).toBe(0o666)
