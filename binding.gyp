@@ -105,13 +105,18 @@
         'NAPI_DISABLE_CPP_EXCEPTIONS',
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
       ],
-      'cflags': ['-fvisibility=hidden'],
+      'cflags': ['-fvisibility=hidden', '-ffunction-sections', '-fdata-sections'],
       'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
+      # What takes time here are system calls, not our code.
+      'configurations': {
+        'Release': { 'cflags!': ['-O3'], 'cflags': ['-Os'] },
+      },
       'cflags_cc': ['-std=c++20', '-fvisibility-inlines-hidden'],
       # nodelete: an addon first loaded in a Worker would be unmapped under our threads when that ends.
       'ldflags': [
         '-Wl,-z,nodelete',
         '-Wl,-z,now',
+        '-Wl,--gc-sections',
         '-Wl,-z,noexecstack',
         '-Wl,--version-script=<(module_root_dir)/native/exports.map',
       ],
