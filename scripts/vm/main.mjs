@@ -58,8 +58,8 @@ await main(async () => {
       // They come back with the results.
       FANCYPROC_REPORTS: '/run/vm/out/reports',
       FANCYPROC_PASS: user,
-      FANCYPROC_SCALE: env.FANCYPROC_SCALE ?? '0.1',
-      FANCYPROC_SLOWNESS: env.FANCYPROC_SLOWNESS ?? '10',
+      FANCYPROC_SCALE: env.FANCYPROC_SCALE ?? '0.05',
+      FANCYPROC_SLOWNESS: env.FANCYPROC_SLOWNESS ?? '20',
       FANCYPROC_JEST_CACHE: '/dev/shm/jest',
       FANCYPROC_AGAIN: env.FANCYPROC_AGAIN ?? '',
       CI: 'true',
