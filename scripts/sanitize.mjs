@@ -26,6 +26,7 @@ await main(() => {
       ...env,
       FANCYPROC_BINARY: at('build-sanitize/fancyproc.node'),
       FANCYPROC_SANITIZER: '1',
+      FANCYPROC_SLOWNESS: env.FANCYPROC_SLOWNESS ?? '4',
       // Node isn't linked with ASan, so that has to come first. What Node itself never frees would drown our leaks.
       LD_PRELOAD: realpathSync(library),
       ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1:disable_coredump=1',
