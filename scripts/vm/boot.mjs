@@ -95,7 +95,24 @@ async function stream(output, log) {
   file.end()
 }
 
-export async function boot(
+/**
+ * The kernel changes its code while it runs (static keys), and under emulation one processor may, once in many hours, still
+ * execute the breakpoint that the other has taken away: that is none of the kernel's doing, nor of ours.
+ */
+class Misemulated extends Failure {}
+
+/** Boots it, and what became of that; once more if the emulation has failed. */
+export async function boot(directory, options) {
+  try {
+    return await bootOnce(directory, options)
+  } catch (error) {
+    if (!(error instanceof Misemulated)) throw error
+    stdout.write(`vm: ${error.message}; once more\n`)
+    return await bootOnce(directory, options)
+  }
+}
+
+async function bootOnce(
   directory,
   { arch, accel, lsm, kernel, root, disks, settings, script, minutes, shell = false },
 ) {
@@ -130,7 +147,10 @@ export async function boot(
   if (!shell) copyFileSync(join(directory, 'console'), join(out, 'console'))
   const unpacked = spawnSync('tar', ['--extract', '--file', results, '--directory', out])
   if (unpacked.status !== 0 || !existsSync(join(out, 'status'))) {
-    throw new Failure(`the machine ended without a result (${program}: ${how}), or after ${minutes} minutes`)
+    const problem = `the machine ended without a result (${program}: ${how}), or after ${minutes} minutes`
+    const said = shell ? '' : readFileSync(join(out, 'console'), 'utf8')
+    if (/^\[[ .\d]+\] Oops: int3:/m.test(said)) throw new Misemulated(`${problem}: a stale breakpoint`)
+    throw new Failure(problem)
   }
   return { status: Number(readFileSync(join(out, 'status'), 'utf8')), out }
 }
