@@ -50,7 +50,7 @@ for (const [name, machine, make] of makers) {
     const cases: [string, () => string[]][] = [
       ['each by its letter', () => [...others(), '--preserve-credentials']],
       ['its root and working directory', () => [...others(), '--preserve-credentials', '-r', '-w']],
-      ['a working directory in there', () => [...others(), '--preserve-credentials', '-r', '-W', '/proc']],
+      ['a working directory in there', () => [...others(), '--preserve-credentials', '-r', '--wdns=/proc']],
       ['only the root', () => [...others(), '--preserve-credentials', '--root']],
       ['root in there, where that may be', others],
       ['by files', () => others().map((flag) => `${flag}/proc/${String(peer.pid)}/ns/${kindOf(flag)}`)],
@@ -143,7 +143,7 @@ on(rights).describe('a process of our own', () => {
 
   on({ user: 'root' }).test('directories of ours', async () => {
     for (const options of [
-      ['-r/usr'],
+      // util-linux 2.41 fails where its own directory is outside of the new root.
       ['--root=/usr', '-w/usr/share'],
       ['-w/usr'],
       ['-w/usr/share', '-u', `-t${String(process.pid)}`],
