@@ -143,9 +143,9 @@ on(rights).describe('a process of our own', () => {
 
   on({ user: 'root' }).test('directories of ours', async () => {
     for (const options of [
-      // util-linux 2.41 fails where its own directory is outside of the new root.
-      ['--root=/usr', '-w/usr/share'],
-      ['-w/usr'],
+      // util-linux 2.41 asks for a namespace, and fails where its own directory is outside of the new root.
+      ['--root=/usr', '-w/usr/share', '-u', `-t${String(process.pid)}`],
+      ['-w/usr', '-i', `-t${String(process.pid)}`],
       ['-w/usr/share', '-u', `-t${String(process.pid)}`],
     ]) {
       const args = [...options, '/bin/sh', '-c', 'pwd; stat -c "%d %i" / .; hostname']

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Process, ps, spawn } from 'fancyproc'
 import { setresuid } from 'fancyproc/steps'
 import { root, script } from './support/fork.ts'
-import { on, scaled } from './support/machine.ts'
+import { on, patient, scaled } from './support/machine.ts'
 import { stat } from './support/proc.ts'
 
 const LISTINGS = scaled(100)
@@ -14,14 +14,15 @@ const LISTINGS = scaled(100)
 test('a fork storm: no exception, no wrong row', async () => {
   // Each child says in its arguments which one it is, without effect; 25 at a time.
   const loop = 'i=0; while :; do i=$((i+1)); sleep $0 0.000000$i & [ $((i % 25)) -gt 0 ] || wait; done'
-  const names = ['0.03', '0.031']
+  // They sleep for as long as a listing may take to come to them.
+  const names = [30, 31].map((milliseconds) => String(patient(milliseconds) / 1000))
   const storm = names.map((name) => spawn('sh', ['-c', loop, name], { stdio: 'ignore' }))
   try {
     const shells = await Promise.all(storm.map(async (child) => (await child.spawned).pid ?? 0))
     const [first] = await ps({ pids: shells, fields: ['startTicks'] })
     const known = new Map<string, { pid: number; startTicks: number; count: number }>()
     let latest = 0
-    for (let i = 0; i < LISTINGS; i++) {
+    for (let i = 0; i < LISTINGS || (latest <= LISTINGS / 2 && i < 10 * LISTINGS); i++) {
       const rows = await ps()
       const pids = rows.map(({ pid }) => pid)
       expect(pids).toEqual([...new Set(pids)].sort((a, b) => a - b))
@@ -104,7 +105,7 @@ on({ user: 'root' }).test(
       expect((await lines.next()).value).toBe('ready')
       for (let turn = 0; turn < LISTINGS; turn++) {
         const child = await owner(turn)
-        await sleep(2)
+        await sleep(patient(2))
         // It stops between two of its calls, most often within a row, and goes on when the pid is another's.
         listing.kill('SIGSTOP')
         while (stat(listing.pid)[0] !== 'T') await sleep(1)
@@ -112,7 +113,7 @@ on({ user: 'root' }).test(
         await child.exited
         const next = await owner(turn + 1)
         listing.kill('SIGCONT')
-        await sleep(2)
+        await sleep(patient(2))
         next.kill('SIGKILL')
         await next.exited
       }
