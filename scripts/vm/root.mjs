@@ -1,5 +1,5 @@
 // The root of the machine: Debian trixie with its SELinux policy, labelled, as an ext4 image. The same for every kernel.
-import { cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 import { Failure, run } from '../project.mjs'
@@ -114,8 +114,9 @@ export const root = (arch) => {
     provide({ setfiles: 'policycoreutils', mke2fs: 'e2fsprogs' })
     const tree = join(temporary, 'tree')
     unpack(arch, tree)
-    // Mount points.
-    for (const name of ['opt', 'usr/lib/modules']) mkdirSync(join(tree, name), { recursive: true })
+    // Mount points. None is below /usr: an ordinary user's overlay would have to be without it.
+    for (const name of ['opt', 'srv/modules']) mkdirSync(join(tree, name), { recursive: true })
+    symlinkSync('/srv/modules', join(tree, 'usr/lib/modules'))
     mkdirSync(join(content, 'contexts'))
     label(tree, join(content, 'contexts'))
     cpSync(join(tree, 'usr/bin/busybox'), join(content, 'busybox'))
