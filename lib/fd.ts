@@ -1,5 +1,4 @@
 import { inspect } from 'node:util'
-import { isMainThread } from 'node:worker_threads'
 import { check, errnoName, invalid, show } from './errors.ts'
 import { native } from './native.ts'
 
@@ -10,13 +9,16 @@ const abandoned = new FinalizationRegistry<{ fd: number; what: string }>(({ fd, 
   )
 })
 
+// Not imported: it would be the slowest part of an `import` of this package.
+const inWorker = (): boolean => !process.getBuiltinModule('node:worker_threads').isMainThread
+
 /** A Worker may end at any time, and what it has open is closed then: nobody else will. */
 export function own(fd: number): void {
-  if (!isMainThread) native().own(fd)
+  if (inWorker()) native().own(fd)
 }
 
 export function disown(fd: number): void {
-  if (!isMainThread) native().disown(fd)
+  if (inWorker()) native().disown(fd)
 }
 
 /**

@@ -1,5 +1,6 @@
 // The process table: /proc/PID of every process.
 import { constants } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import { check, errnoNumber, invalid, KernelError, outOfRange, show } from './errors.ts'
 import { type FdLike, fdNumber, isFdLike, openFd, own } from './fd.ts'
 import { native } from './native.ts'
@@ -120,24 +121,22 @@ export async function ps<F extends ProcessField = ProcessField>(
     const files = filesOf(fields) | (wanted ? STATUS : 0)
     const decode = decoder(fields)
     const startOfClock = native().startOfClock()
-    const batches: Pick<ProcessInfo, F>[][] = []
-    let next = 0
-    const read = async (): Promise<void> => {
-      let room = new ArrayBuffer(ROOM)
-      while (next < pids.length) {
-        const at = next
-        next += BATCH
-        room = result(await native().readProcesses(fd, files, pids.subarray(at, next), room), 'openat')
+    const found: Pick<ProcessInfo, F>[] = []
+    let rooms = Array.from({ length: READERS }, () => new ArrayBuffer(ROOM))
+    // They rest while rows are decoded: else that, and the garbage collector, would wait for a processor.
+    for (let at = 0; at < pids.length;) {
+      const size = Math.min(BATCH, Math.ceil((pids.length - at) / READERS))
+      const reads = rooms.map((room) =>
+        native().readProcesses(fd, files, pids.subarray(at, (at += size)), room),
+      )
+      rooms = (await Promise.all(reads)).map((answer) => result(answer, 'openat'))
+      for (const room of rooms) {
         const rows = new Rows(room, files, startOfClock)
-        const batch: Pick<ProcessInfo, F>[] = []
-        while (rows.next()) batch.push(decode(rows))
-        batches[at / BATCH] = batch
+        while (rows.next()) found.push(decode(rows))
+        await setImmediate()
       }
     }
-    // Both have ended when the descriptor is closed, also if one has failed.
-    const ends = await Promise.allSettled(Array.from({ length: READERS }, read))
-    for (const end of ends) if (end.status === 'rejected') throw end.reason
-    return batches.flat()
+    return found
   } finally {
     native().close(fd)
   }

@@ -39,6 +39,11 @@ fp_launch_child(void* argument) {
   // Shared until here: a child that is frozen before its first instruction holds nobody's pipe open.
   long unshared = sys1(__NR_unshare, CLONE_FILES);
   if (unshared < 0) leave(launch, unshared);
+  if (launch->is_batch) {
+    const int priority = 0;  // all of struct sched_param
+    long other = sys3(__NR_sched_setscheduler, 0, SCHED_NORMAL, &priority);
+    if (other < 0) leave(launch, other);
+  }
   if (launch->new_user) {
     long raised = raise_ambient();
     if (raised < 0) leave(launch, raised);

@@ -17,6 +17,7 @@ struct fp_launch {
   const int32_t* keep;  // fds to pass, CLOEXEC until then
   uint32_t keep_count;
   bool new_user;  // raise ambient capabilities, else the exec drops them
+  bool is_batch;  // as the thread that clones, where the program would be SCHED_OTHER
   int32_t error;  // errno, written by the child
 };
 

@@ -13,45 +13,53 @@ class Listing : public Napi::AsyncWorker {
   const Napi::Promise::Deferred promise;
 
  protected:
-  void Execute() override { error_ = scan_.run(); }
+  void Execute() override {
+    error_ = scan_.run();
+    flatten();
+  }
 
   void OnOK() override {
     Napi::Env env = Env();
     if (is_ending(env)) return;
     if (error_ < 0) return promise.Resolve(Napi::Number::New(env, error_));
-    // Each row is followed by its lists; paths are apart.
-    std::vector<double> numbers;
-    Napi::Array paths = Napi::Array::New(env);
-    for (const Namespace& row : scan_.found) {
-      numbers.insert(numbers.end(), {double(row.kind), double(row.inode), double(row.id), double(row.owner),
-                                     double(row.parent), double(row.uid)});
-      append(numbers, row.pids);
-      append(numbers, row.inner_pids);
-      append(numbers, row.threads);
-      numbers.push_back(double(row.fds.size()));
-      for (const auto& [pid, fd] : row.fds) numbers.insert(numbers.end(), {double(pid), double(fd)});
-      numbers.push_back(double(row.mounts.size()));
-      for (const auto& [pid, mount_namespace, path] : row.mounts) {
-        numbers.insert(numbers.end(), {double(pid), double(mount_namespace)});
-        paths.Set(paths.Length(), path);
-      }
-    }
-    auto buffer = Napi::ArrayBuffer::New(env, numbers.size() * sizeof(double));
+    auto buffer = Napi::ArrayBuffer::New(env, numbers_.size() * sizeof(double));
     if (buffer.IsEmpty()) return;
-    std::copy(numbers.begin(), numbers.end(), static_cast<double*>(buffer.Data()));
+    std::copy(numbers_.begin(), numbers_.end(), static_cast<double*>(buffer.Data()));
+    Napi::Array paths = Napi::Array::New(env, paths_.size());
+    for (uint32_t i = 0; i < paths_.size(); i++) paths.Set(i, paths_[i]);
     Napi::Object result = Napi::Object::New(env);
-    result.Set("numbers", Napi::Float64Array::New(env, numbers.size(), buffer, 0));
+    result.Set("numbers", Napi::Float64Array::New(env, numbers_.size(), buffer, 0));
     result.Set("paths", paths);
     promise.Resolve(result);
   }
 
  private:
-  static void append(std::vector<double>& numbers, const std::vector<int32_t>& list) {
-    numbers.push_back(double(list.size()));
-    numbers.insert(numbers.end(), list.begin(), list.end());
+  // Each row is followed by its lists; paths are apart.
+  void flatten() {
+    for (Namespace& row : scan_.found) {
+      numbers_.insert(numbers_.end(), {double(row.kind), double(row.inode), double(row.id), double(row.owner),
+                                       double(row.parent), double(row.uid)});
+      append(row.pids);
+      append(row.inner_pids);
+      append(row.threads);
+      numbers_.push_back(double(row.fds.size()));
+      for (const auto& [pid, fd] : row.fds) numbers_.insert(numbers_.end(), {double(pid), double(fd)});
+      numbers_.push_back(double(row.mounts.size()));
+      for (auto& [pid, mount_namespace, path] : row.mounts) {
+        numbers_.insert(numbers_.end(), {double(pid), double(mount_namespace)});
+        paths_.push_back(std::move(path));
+      }
+    }
+  }
+
+  void append(const std::vector<int32_t>& list) {
+    numbers_.push_back(double(list.size()));
+    numbers_.insert(numbers_.end(), list.begin(), list.end());
   }
 
   NamespaceScan scan_;
+  std::vector<double> numbers_;
+  std::vector<std::string> paths_;
   int error_ = 0;
 };
 

@@ -16,6 +16,7 @@
 #include <memory>
 
 #include "nsfs.h"
+#include "turns.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -138,12 +139,16 @@ struct NamespaceScan::Part {
   std::vector<Member>& members;
   std::atomic<size_t>& next;
   std::vector<Held> held;
+  Turns turns;
   pthread_t thread;
   bool started = false;
 
   void run() {
     for (size_t begin; (begin = next.fetch_add(chunk)) < members.size();)
-      for (size_t i = begin; i < std::min(begin + chunk, members.size()); i++) look(members[i]);
+      for (size_t i = begin; i < std::min(begin + chunk, members.size()); i++) {
+        look(members[i]);
+        turns.next();
+      }
   }
 
   void look(Member& member) {
@@ -221,7 +226,7 @@ void NamespaceScan::walk(const std::vector<int32_t>& pids) {
   size_t cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? static_cast<size_t>(CPU_COUNT(&cpus)) : 1;
   size_t count = std::min({most_threads, cores, 1 + members.size() / worth_a_thread});
   std::vector<Part> parts;
-  for (size_t i = 0; i < count; i++) parts.push_back({*this, members, next, {}, {}});
+  for (size_t i = 0; i < count; i++) parts.push_back({*this, members, next, {}, {}, {}});
   auto run = [](void* part) -> void* {
     static_cast<Part*>(part)->run();
     return nullptr;

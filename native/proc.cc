@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "turns.h"
 #include "unique_fd.h"
 
 namespace {
@@ -275,8 +276,8 @@ int list(int procfs, std::vector<int32_t>& pids) {
   // An offset of its own.
   UniqueFd directory(openat(procfs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return -errno;
-  alignas(Entry) char buffer[32 << 10];
-  for (;;) {
+  alignas(Entry) char buffer[8 << 10];
+  for (Turns turns;; turns.next()) {
     long length = syscall(SYS_getdents64, directory.get(), buffer, sizeof buffer);
     if (length < 0) return -errno;
     if (length == 0) return 0;

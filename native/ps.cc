@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "proc.h"
+#include "turns.h"
 #include "unique_fd.h"
 #include "work.h"
 
@@ -71,8 +72,11 @@ class Read final : public OfProcfs {
 
  private:
   int run() override {
-    for (int32_t pid : pids_)
+    Turns turns;
+    for (int32_t pid : pids_) {
       if (int error = reader_.read(pid); error < 0) return error;
+      turns.next();
+    }
     return 0;
   }
   Napi::Value result(Napi::Env env) override {

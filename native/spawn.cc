@@ -99,7 +99,7 @@ struct Failure {
   int error;
 };
 
-Failure launch(Child& child, void* stack) {
+Failure launch(Child& child, void* stack, bool is_batch) {
   Child::Request& request = child.request;
   const int floor = reinterpret_cast<const fp_plan*>(request.plan.data())->floor;
   int ends[2];
@@ -129,6 +129,7 @@ Failure launch(Child& child, void* stack) {
   arguments.keep = keep.data();
   arguments.keep_count = static_cast<uint32_t>(keep.size());
   arguments.new_user = (request.flags & CLONE_NEWUSER) != 0;
+  arguments.is_batch = is_batch;
 
   clone_args args{};
   static_assert(sizeof(child.pidfd) == sizeof(int) && sizeof(child.pid) == sizeof(pid_t));
@@ -166,10 +167,14 @@ Failure launch(Child& child, void* stack) {
 class Pool {
  public:
   void submit(std::shared_ptr<Child> child) {
-    std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(child));
+    bool too_few;
+    {
+      std::lock_guard lock(mutex_);
+      queue_.push_back(std::move(child));
+      too_few = idle_ < queue_.size();
+    }
     wake_.notify_one();
-    if (idle_ < queue_.size()) watcher::wake();
+    if (too_few) watcher::wake();
   }
 
   // A new thread has the ids, namespaces and no_new_privs of the one that makes it. The watcher makes all of them, or
@@ -233,6 +238,7 @@ class Pool {
   // Never returns: the parent-death signal is that of the thread which cloned.
   void run() {
     pthread_setname_np(pthread_self(), "fancyproc:spawn");
+    const bool is_batch = become_batch();
     char* stack = static_cast<char*>(mmap(nullptr, page_size + stack_size, PROT_NONE,
                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0));
     int stack_error = 0;
@@ -248,14 +254,22 @@ class Pool {
       queue_.pop_front();
       launching_.push_back(child);
       lock.unlock();
-      work(*child, child, stack + page_size, stack_error);
+      work(*child, child, stack + page_size, stack_error, is_batch);
       lock.lock();
       launched_++;
       launching_.erase(std::find(launching_.begin(), launching_.end(), child));
     }
   }
 
-  static void work(Child& child, const std::shared_ptr<Child>& shared, void* stack, int stack_error) {
+  // Woken on the processor of who calls spawn(), a SCHED_OTHER thread would run there at once, and the event loop would
+  // wait for its clone3: often, where the other processors of a virtual machine sleep. The child takes that back.
+  static bool become_batch() {
+    const sched_param none{};
+    return sched_getscheduler(0) == SCHED_OTHER && sched_setscheduler(0, SCHED_BATCH, &none) == 0;
+  }
+
+  static void work(Child& child, const std::shared_ptr<Child>& shared, void* stack, int stack_error,
+                   bool is_batch) {
     {
       std::lock_guard lock(child.mutex);
       child.state = Child::State::launching;
@@ -265,7 +279,7 @@ class Pool {
       auto phase = stack_error == ECANCELED ? LaunchPhase::cancelled : LaunchPhase::thread;
       return child.fail(static_cast<int>(phase), 0, stack_error, 0, 0, 0);
     }
-    Failure failure = launch(child, stack);
+    Failure failure = launch(child, stack, is_batch);
     if (failure.error != 0) return child.fail(static_cast<int>(failure.phase), 0, failure.error, 0, 0, 0);
     // Our copies of its fds would keep pipes open.
     child.request = {};

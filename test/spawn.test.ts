@@ -1,9 +1,17 @@
 // The program: which one it is, and what it finds when it starts.
 import { describe, expect, test } from '@jest/globals'
-import { chmodSync, mkdirSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  writeFileSync,
+} from 'node:fs'
 import { run, spawn } from 'fancyproc'
 import { childFd, chdir, chroot, dup, setPdeathsig } from 'fancyproc/steps'
-import { root, script } from './support/fork.ts'
+import { command, root, script } from './support/fork.ts'
 import { on } from './support/machine.ts'
 import { asleep, fds, limits, session, stat, status, statusField, strings } from './support/proc.ts'
 import { scratch } from './support/scratch.ts'
@@ -31,6 +39,26 @@ describe('the program', () => {
     expect([child.exitCode, child.signalCode]).toEqual([3, null])
     expect(usage!.minorPageFault).toBeGreaterThan(0)
     expect(usage!.userCPUTime + usage!.systemCPUTime).toBeGreaterThan(0)
+  })
+
+  test('has the scheduling policy of Node, not that of the thread that makes it', async () => {
+    const policies = (task: string): string | undefined => stat(task)[38]
+    await using child = await spawn('sleep', ['1000']).spawned
+    expect(policies(String(child.pid))).toBe('0')
+    const makers = readdirSync('/proc/self/task').filter(
+      (task) => readFileSync(`/proc/self/task/${task}/comm`, 'latin1') === 'fancyproc:spawn\n',
+    )
+    expect(makers.map((task) => policies(`self/task/${task}`))).toEqual(makers.map(() => '3'))
+    expect(makers).not.toEqual([])
+  })
+
+  on({ tools: 'chrt' }).test("Node's own policy, if it has another", async () => {
+    const text = `
+      import { run } from 'fancyproc'
+      console.log((await run('chrt', ['-p', '0'])).stdout.split('\\n')[0])
+    `
+    const { stdout } = await command('chrt', ['--idle', '0', process.execPath, ...script(text)])
+    expect(stdout).toMatch(/SCHED_IDLE$/m)
   })
 
   test('has the argv[0] that was asked for', async () => {

@@ -1,7 +1,6 @@
 // MCS: a pair of categories that nobody else on this machine has. Who holds one has locked its byte of a file that all
 // share, and the kernel unlocks it when he ends, however he ends.
 import fs, { promises } from 'node:fs'
-import { randomBytes, randomInt } from 'node:crypto'
 import { constants } from 'node:os'
 import { inspect, promisify } from 'node:util'
 import { codeOf, kernelError } from '../cgroups/files.ts'
@@ -132,7 +131,7 @@ async function defaultFile(): Promise<string> {
 
 /** Nobody may meet it before everybody may write to it: it is made beside its place, and linked there. */
 async function create(path: string): Promise<void> {
-  const temporary = `${path}.${randomBytes(8).toString('hex')}`
+  const temporary = `${path}.${crypto.randomUUID()}`
   const fd = openFd(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
   try {
     fs.fchmodSync(fd, 0o666)
@@ -204,7 +203,8 @@ function lockWithin(fd: number, from: number, to: number, taken: Taken): [number
 
 /** The byte of a pair at random, each as likely as any other. */
 function anyPair(): number {
-  const [one, other] = [randomInt(COUNT), randomInt(COUNT - 1)]
+  const random = (below: number): number => Math.floor(Math.random() * below)
+  const [one, other] = [random(COUNT), random(COUNT - 1)]
   const another = other + Number(other >= one)
   return Math.min(one, another) * COUNT + Math.max(one, another)
 }
