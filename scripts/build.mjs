@@ -62,7 +62,8 @@ function bundle() {
   const { buildSync } = createRequire(import.meta.url)('esbuild')
   const { metafile } = buildSync({
     absWorkingDir: root,
-    entryPoints: ['lib/index.ts', 'lib/steps/index.ts', 'lib/thread.ts'],
+    // The last two are for tests, and exported to nobody.
+    entryPoints: ['lib/index.ts', 'lib/steps/index.ts', 'lib/thread.ts', 'lib/native.ts', 'lib/plan.ts'],
     outdir: 'dist/lib',
     bundle: true,
     splitting: true,

@@ -78,7 +78,7 @@ afterAll(() => {
 /** Node as an ordinary user who was born in a cgroup; what it prints, as JSON. */
 async function asUser(cgroup: string, text: string): Promise<unknown> {
   const lib = join(readable(), 'lib')
-  const imports = `import { cgroups } from '${lib}/cgroups.js'\nimport { run } from '${lib}/run.js'\n`
+  const imports = `import { cgroups, run } from '${lib}/index.js'\n`
   const env = { PATH: process.env['PATH'], FANCYPROC_BINARY: join(readable(), 'fancyproc.node') }
   const { stdout, stderr } = await run(process.execPath, script(imports + text), {
     cgroup,
