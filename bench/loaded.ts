@@ -6,7 +6,6 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { spawn, type SpawnOptions } from 'fancyproc'
-import { deferred } from '../lib/deferred.ts'
 import { native } from '../lib/native.ts'
 import { fromNode } from './peers.ts'
 import { enter, isolated, ours, program } from './programs.ts'
@@ -98,14 +97,24 @@ export type Measurement = keyof typeof measurements
 /** The other side of this process. */
 export class Loaded implements Disposable {
   readonly #child: ChildProcess
-  #answer = deferred<number>()
   readonly #ready: Promise<number>
 
   constructor(bytes: number, root: string) {
     this.#child = fork(fileURLToPath(import.meta.url), ['loaded', String(bytes), root])
-    this.#child.on('message', (value) => this.#answer.resolve(value as number))
-    this.#child.on('exit', () => this.#answer.reject(new Error('the loaded Node has ended')))
-    this.#ready = this.#answer.promise
+    this.#ready = this.#answer()
+  }
+
+  /** What it says next. */
+  #answer(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const ended = (): void => {
+        reject(new Error('the loaded Node has ended'))
+      }
+      this.#child.once('exit', ended).once('message', (value) => {
+        this.#child.off('exit', ended)
+        resolve(value as number)
+      })
+    })
   }
 
   /** Its resident bytes, once it has them. */
@@ -115,9 +124,8 @@ export class Loaded implements Disposable {
 
   async ask(measurement: Measurement): Promise<number> {
     await this.#ready
-    this.#answer = deferred<number>()
     this.#child.send(measurement)
-    return this.#answer.promise
+    return this.#answer()
   }
 
   [Symbol.dispose](): void {

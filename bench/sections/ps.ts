@@ -1,7 +1,7 @@
 // The process table and the namespaces, among few and many processes: ps() beside ps(1), namespaces() beside lsns(8).
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { namespaces, ps, type ProcessField } from 'fancyproc'
 import {
   alone,
@@ -43,25 +43,13 @@ async function crowd(count: number): Promise<AsyncDisposable> {
   }
 }
 
-interface Hold {
-  /** Milliseconds on the clock, */
-  wall: number
-  /** and on a processor: without the time in which the scheduler preferred others. */
-  run: number
-}
-
-/** Milliseconds that this thread has had a processor. */
-const ran = (): number => Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ', 1)[0]) / 1e6
-
-/** The longest times in which nothing else could run on this thread, until the work is done. */
-async function longestHold(work: () => Promise<unknown>): Promise<Hold> {
-  const longest: Hold = { wall: 0, run: 0 }
-  let [last, lastRan, done] = [performance.now(), ran(), false]
+/** The longest time in which nothing else could run on this thread, until the work is done. */
+async function longestHold(work: () => Promise<unknown>): Promise<number> {
+  let [longest, last, done] = [0, performance.now(), false]
   const look = (): void => {
-    const [now, nowRan] = [performance.now(), ran()]
-    longest.wall = Math.max(longest.wall, now - last)
-    longest.run = Math.max(longest.run, nowRan - lastRan)
-    ;[last, lastRan] = [performance.now(), ran()]
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
     if (!done) setImmediate(look)
   }
   setImmediate(look)
@@ -92,22 +80,14 @@ async function among(count: number, { rounds }: Context): Promise<Unnamed[]> {
     },
     1,
   )
-  const runs = new Map(Object.keys(listings).map((name): [string, number[]] => [name, []]))
-  const hold = async (name: string, list: () => Promise<unknown>): Promise<number> => {
-    const { wall, run } = await longestHold(list)
-    runs.get(name)?.push(run)
-    return wall
-  }
-  const walls = await inTurns<string>(
+  const holds = await inTurns<string>(
     { ...often, count: Math.ceil(often.count / 2) },
-    Object.fromEntries(Object.entries(listings).map(([name, list]) => [name, () => hold(name, list)])),
+    Object.fromEntries(Object.entries(listings).map(([name, list]) => [name, () => longestHold(list)])),
     1,
   )
   const time = (name: string): number[] => times[name] ?? []
-  const held = (name: string, call: string): Unnamed[] => [
-    alone(`${what}: loop held by ${call}`, 'ms', walls[name] ?? [], { bar: { of: 'ours p50', most: 5 } }),
-    alone(`${what}: the same, on the processor`, 'ms', runs.get(name) ?? [], { note: call }),
-  ]
+  const held = (name: string, call: string): Unnamed =>
+    alone(`${what}: loop held by ${call}`, 'ms', holds[name] ?? [], { bar: { of: 'ours p50', most: 5 } })
   return [
     ...(procps === undefined
       ? [missing(what, 'ps is not installed')]
@@ -128,9 +108,9 @@ async function among(count: number, { rounds }: Context): Promise<Unnamed[]> {
           ),
           compared(`${what}: namespaces()`, 'ms', time('holders'), 'lsns', time('lsns'), bar(0.1)),
         ]),
-    ...held('columns', 'ps(), its columns'),
-    ...held('everything', 'ps(), all fields'),
-    ...held('processes', 'namespaces(), no holders'),
-    ...held('holders', 'namespaces()'),
+    held('columns', 'ps(), its columns'),
+    held('everything', 'ps(), all fields'),
+    held('processes', 'namespaces(), no holders'),
+    held('holders', 'namespaces()'),
   ]
 }
