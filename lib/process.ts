@@ -22,6 +22,8 @@ import type { Result } from './plan.ts'
 import { over, Pty } from './pty.ts'
 
 const debug = debuglog('fancyproc')
+/** NODE_DEBUG is read once, and asking costs more than what it would save. */
+const isDebugging = debug.enabled
 
 /** How a setup failed, as the native side tells it. */
 export interface SetupFailure {
@@ -253,7 +255,7 @@ export class Process extends EventEmitter<ProcessEvents> {
         return this.#answer(v(0), v(1))
       case EVENT_SPAWN:
         this.pid = v(0)
-        debug('%s: pid %d', this.spawnfile, this.pid)
+        if (isDebugging) debug('%s: pid %d', this.spawnfile, this.pid)
         this.#spawned.resolve(this)
         this.emit('spawn')
         return
@@ -316,7 +318,7 @@ export class Process extends EventEmitter<ProcessEvents> {
     this.exitCode = code
     this.signalCode = signal
     const reason = this.#reason ?? how
-    debug('%s: pid %s ended: %s', this.spawnfile, this.pid, signal ?? code)
+    if (isDebugging) debug('%s: pid %s ended: %s', this.spawnfile, this.pid, signal ?? code)
     this.#finish()
     this.#exited.resolve({ code, signal, usage, reason })
     if (this.pid === undefined) {
@@ -333,7 +335,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   }
 
   #fail(error: Error): void {
-    debug('%s: %s', this.spawnfile, error.message)
+    if (isDebugging) debug('%s: %s', this.spawnfile, error.message)
     this.#finish()
     this.#spawned.reject(error)
     this.#exited.reject(error)

@@ -21,6 +21,8 @@ import { labelling } from './steps/lsm.ts'
 import { validateOrder } from './steps/order.ts'
 
 const debug = debuglog('fancyproc')
+/** NODE_DEBUG is read once, and asking costs more than what it would save. */
+const isDebugging = debug.enabled
 
 const CLONE_NEWPID = 0x20000000
 const CLONE_NEWUSER = 0x10000000
@@ -262,7 +264,7 @@ function start(options: Checked, cgroup: number, unjoined?: KernelError): Proces
   // The native side has copies.
   for (const fd of stdio.theirs.splice(0)) native().close(fd)
   if (typeof result === 'number') {
-    if (debug.enabled) debug('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
+    if (isDebugging) debug('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
     child[begin](result, results)
     limit(child, options)
   } else {
