@@ -17,25 +17,22 @@ import { clearTimeout, setTimeout } from 'node:timers'
 
 import { at, Failure } from '../project.mjs'
 import { initramfs } from './initramfs.mjs'
+import { qemu } from './qemu.mjs'
 
 /** What the guest says last: what follows is the kernel's farewell. */
 const END = 'vm: end'
 
 const machines = {
   amd64: {
-    program: 'qemu-system-x86_64',
-    package: 'qemu-system-x86',
     // Four levels of page tables are walked sooner than five.
-    options: ['-machine', 'q35', '-cpu', 'max,la57=off'],
+    hardware: ['-machine', 'q35', '-cpu', 'max,la57=off'],
     console: 'ttyS0',
     // On a busy host the emulated timers are late, and the kernel's checks of them fail: it panics, or trusts no clock.
     append: 'no_timer_check tsc=reliable',
   },
   arm64: {
-    program: 'qemu-system-aarch64',
-    package: 'qemu-system-arm',
     // Its own algorithm signs pointers ten times as fast as the architecture's.
-    options: ['-machine', 'virt,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
+    hardware: ['-machine', 'virt,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
     console: 'ttyAMA0',
     append: '',
   },
@@ -46,15 +43,11 @@ const LSM = {
   apparmor: 'lsm=apparmor,landlock,bpf apparmor=1',
 }
 
-export const tools = (arch) => ({
-  [machines[arch].program]: machines[arch].package,
-  cpio: 'cpio',
-  setpriv: 'util-linux',
-})
+export const tools = { cpio: 'cpio', setpriv: 'util-linux' }
 
 /** `disks`: images in the order of /dev/vda and on; what the guest writes there is forgotten, except on the last one. */
-function command({ arch, accel, kernel, initrd, disks, lsm, shell }) {
-  const { program, options, console, append: own } = machines[arch]
+function options({ arch, accel, kernel, initrd, disks, lsm, shell }) {
+  const { hardware, console, append: own } = machines[arch]
   const append = [
     `console=${console} panic=-1 loglevel=${shell ? 5 : 4} fancyproc.shell=${Number(shell)}`,
     // Pressure stall information, which not every kernel starts by itself.
@@ -70,8 +63,7 @@ function command({ arch, accel, kernel, initrd, disks, lsm, shell }) {
     return `file=${file},if=virtio,format=raw,${kept ? 'cache=writeback' : 'snapshot=on'}`
   })
   return [
-    program,
-    ...options,
+    ...hardware,
     ...['-accel', accel === 'tcg' ? 'tcg,thread=multi,tb-size=512' : accel],
     ...['-smp', '2', '-m', '2048'],
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-nic', 'none'],
@@ -100,24 +92,8 @@ async function stream(output, log) {
   file.end()
 }
 
-/**
- * The kernel changes its code while it runs (static keys), and under emulation one processor may, once in many hours, still
- * execute the breakpoint that the other has taken away: that is none of the kernel's doing, nor of ours.
- */
-class Misemulated extends Failure {}
-
-/** Boots it, and what became of that; once more if the emulation has failed. */
-export async function boot(directory, options) {
-  try {
-    return await bootOnce(directory, options)
-  } catch (error) {
-    if (!(error instanceof Misemulated)) throw error
-    stdout.write(`vm: ${error.message}; once more\n`)
-    return await bootOnce(directory, options)
-  }
-}
-
-async function bootOnce(
+/** Boots it, and what became of that. */
+export async function boot(
   directory,
   { arch, accel, lsm, kernel, root, disks, settings, script, minutes, shell = false },
 ) {
@@ -131,10 +107,12 @@ async function bootOnce(
   writeFileSync(results, '')
   truncateSync(results, 64 << 20)
   const images = [root.image, kernel.modules, ...disks, results]
-  const [program, ...args] = command({ arch, accel, kernel, initrd, disks: images, lsm, shell })
+  const { command: program, env } = qemu(arch)
+  const args = [...program, ...options({ arch, accel, kernel, initrd, disks: images, lsm, shell })]
 
   // The machine dies with us, whatever kills us.
-  const machine = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...args], {
+  const machine = spawn('setpriv', ['--pdeathsig', 'KILL', ...args], {
+    env,
     stdio: shell ? 'inherit' : ['ignore', 'pipe', 'inherit'],
   })
   const limit = setTimeout(() => machine.kill('SIGKILL'), minutes * 60_000)
@@ -152,10 +130,7 @@ async function bootOnce(
   if (!shell) copyFileSync(join(directory, 'console'), join(out, 'console'))
   const unpacked = spawnSync('tar', ['--extract', '--file', results, '--directory', out])
   if (unpacked.status !== 0 || !existsSync(join(out, 'status'))) {
-    const problem = `the machine ended without a result (${program}: ${how}), or after ${minutes} minutes`
-    const said = shell ? '' : readFileSync(join(out, 'console'), 'utf8')
-    if (/^\[[ .\d]+\] Oops: int3:/m.test(said)) throw new Misemulated(`${problem}: a stale breakpoint`)
-    throw new Failure(problem)
+    throw new Failure(`the machine ended without a result (qemu: ${how}), or after ${minutes} minutes`)
   }
   return { status: Number(readFileSync(join(out, 'status'), 'utf8')), out }
 }

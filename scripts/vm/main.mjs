@@ -45,7 +45,7 @@ await main(async () => {
   if (!['', 'root', 'user'].includes(user)) throw new Failure(`--user ${user}: expected root or user`)
 
   const start = Date.now()
-  provide(tools(arch))
+  provide(tools)
   const chosen = kernel(version, arch)
   const tree = root(arch)
   const modules = dependencies(options['--node'], arch, tree.contexts)
