@@ -29,6 +29,7 @@ describe('the program', () => {
   test('is the one that was named, with its arguments', async () => {
     const args = ['-c', 'read line; exit 3', 'x y', '', 'é\n']
     await using child = await spawn('/bin/sh', args).spawned
+    await asleep(child.pid)
     expect(strings(child.pid, 'cmdline')).toEqual(['/bin/sh', ...args])
     expect(readlinkSync(`/proc/${String(child.pid)}/exe`)).toBe(realpathSync('/bin/sh'))
     expect(Number(stat(child.pid)[1])).toBe(process.pid)
@@ -63,6 +64,7 @@ describe('the program', () => {
 
   test('has the argv[0] that was asked for', async () => {
     await using child = await spawn('sleep', ['1000'], { argv0: '-name' }).spawned
+    await asleep(child.pid)
     expect(strings(child.pid, 'cmdline')).toEqual(['-name', '1000'])
     expect(child.spawnargs).toEqual(['-name', '1000'])
     // An empty one, too.
@@ -142,10 +144,12 @@ describe('its environment', () => {
     process.env['FANCYPROC_SECRET'] = 'secret'
     try {
       await using child = await spawn('sleep', ['1000']).spawned
+      await asleep(child.pid)
       expect(strings(child.pid, 'environ')).toEqual([
         'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       ])
       await using onPty = await spawn('sleep', ['1000'], { stdio: 'pty' }).spawned
+      await asleep(onPty.pid)
       expect(strings(onPty.pid, 'environ')).toEqual([expect.stringMatching(/^PATH=/), 'TERM=xterm'])
     } finally {
       delete process.env['FANCYPROC_SECRET']
@@ -155,8 +159,10 @@ describe('its environment', () => {
   test('is exactly the given one', async () => {
     const env = { PATH: '/bin', EMPTY: '', UNDEFINED: undefined, 'odd name': 'a=b\nc', é: 'ü' }
     await using child = await spawn('sleep', ['1000'], { env }).spawned
+    await asleep(child.pid)
     expect(strings(child.pid, 'environ')).toEqual(['PATH=/bin', 'EMPTY=', 'odd name=a=b\nc', 'é=ü'])
     await using bare = await spawn('/bin/sleep', ['1000'], { env: {} }).spawned
+    await asleep(bare.pid)
     expect(strings(bare.pid, 'environ')).toEqual([])
   })
 })
