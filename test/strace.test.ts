@@ -103,7 +103,11 @@ on(machine).describe('between prologue and execve', () => {
 
 on(machine).describe('around them', () => {
   const calls = ({ prologue }: HelperTrace): string[] =>
-    prologue.map(({ name }) => name).filter((name, i, all) => name !== all[i - 1])
+    prologue
+      .map(({ name }) => name)
+      .filter((name, i, all) => name !== all[i - 1])
+      // Linux 5.10 has no CLOSE_RANGE_CLOEXEC: each descriptor by itself.
+      .filter((name, i, all) => !(name === 'fcntl' && all[i - 1] === 'close_range'))
 
   test('the prologue is always the same', async () => {
     const plainRun = await traced('{}')
