@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { isatty } from 'node:tty'
-import { debuglog } from 'node:util'
 import { follow, forget, readLabel, readResults, receive, reference } from './children.ts'
 import { deferred } from './deferred.ts'
 import { check, errnoName, KernelError } from './errors.ts'
+import { debug } from './debug.ts'
 import { type Exit, type Reason, type Usage, usageOf } from './exit.ts'
 import { Fd } from './fd.ts'
 import {
@@ -20,10 +20,6 @@ import {
 import { type Signal, signalName, signalNumber } from './options.ts'
 import type { Result } from './plan.ts'
 import { over, Pty } from './pty.ts'
-
-const debug = debuglog('fancyproc')
-/** NODE_DEBUG is read once, and asking costs more than what it would save. */
-const isDebugging = debug.enabled
 
 /** How a setup failed, as the native side tells it. */
 export interface SetupFailure {
@@ -255,7 +251,7 @@ export class Process extends EventEmitter<ProcessEvents> {
         return this.#answer(v(0), v(1))
       case EVENT_SPAWN:
         this.pid = v(0)
-        if (isDebugging) debug('%s: pid %d', this.spawnfile, this.pid)
+        debug?.('%s: pid %d', this.spawnfile, this.pid)
         this.#spawned.resolve(this)
         this.emit('spawn')
         return
@@ -318,7 +314,7 @@ export class Process extends EventEmitter<ProcessEvents> {
     this.exitCode = code
     this.signalCode = signal
     const reason = this.#reason ?? how
-    if (isDebugging) debug('%s: pid %s ended: %s', this.spawnfile, this.pid, signal ?? code)
+    debug?.('%s: pid %s ended: %s', this.spawnfile, this.pid, signal ?? code)
     this.#finish()
     this.#exited.resolve({ code, signal, usage, reason })
     if (this.pid === undefined) {
@@ -335,7 +331,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   }
 
   #fail(error: Error): void {
-    if (isDebugging) debug('%s: %s', this.spawnfile, error.message)
+    debug?.('%s: %s', this.spawnfile, error.message)
     this.#finish()
     this.#spawned.reject(error)
     this.#exited.reject(error)

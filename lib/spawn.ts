@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { fstatSync } from 'node:fs'
-import { debuglog } from 'node:util'
 import { assertSpawnable, countOomKills, openForSpawn } from './cgroups.ts'
 import { invalid, KernelError, show } from './errors.ts'
+import { debug } from './debug.ts'
 import { explain, type Explained } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './idmap.ts'
@@ -19,10 +19,6 @@ import { SendFdStep } from './steps/fd.ts'
 import { MapStep } from './steps/identity.ts'
 import { labelling } from './steps/lsm.ts'
 import { validateOrder } from './steps/order.ts'
-
-const debug = debuglog('fancyproc')
-/** NODE_DEBUG is read once, and asking costs more than what it would save. */
-const isDebugging = debug.enabled
 
 const CLONE_NEWPID = 0x20000000
 const CLONE_NEWUSER = 0x10000000
@@ -264,7 +260,7 @@ function start(options: Checked, cgroup: number, unjoined?: KernelError): Proces
   // The native side has copies.
   for (const fd of stdio.theirs.splice(0)) native().close(fd)
   if (typeof result === 'number') {
-    if (isDebugging) debug('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
+    debug?.('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
     child[begin](result, results)
     limit(child, options)
   } else {

@@ -56,7 +56,7 @@ export const parts = {
   },
 }
 
-/** A file for each entry, and one for what they share: Node takes four times as long to import a hundred modules. */
+/** A file for each entry, and one for what they share: Node takes five times as long to import a hundred modules. */
 function bundle() {
   // Not imported: setup.mjs installs it.
   const { buildSync } = createRequire(import.meta.url)('esbuild')

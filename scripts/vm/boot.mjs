@@ -31,7 +31,7 @@ const machines = {
     append: 'no_timer_check tsc=reliable',
   },
   arm64: {
-    // Its own algorithm signs pointers ten times as fast as the architecture's.
+    // Pointers are signed by an algorithm of QEMU's own, which costs it less than the architecture's.
     hardware: ['-machine', 'virt,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
     console: 'ttyAMA0',
     append: '',
@@ -52,7 +52,7 @@ function options({ arch, accel, kernel, initrd, disks, lsm, shell }) {
     `console=${console} panic=-1 loglevel=${shell ? 5 : 4} fancyproc.shell=${Number(shell)}`,
     // Pressure stall information, which not every kernel starts by itself.
     'psi=1',
-    // QEMU keeps translated code by its virtual address: where that is the same in all processes, an execve takes a third of
+    // QEMU keeps translated code by its virtual address: where that is the same in all processes, an execve takes half of
     // the time. And a system call without the processor's mitigations takes half.
     'norandmaps mitigations=off',
     LSM[lsm],
