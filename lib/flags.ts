@@ -9,11 +9,13 @@ export type Flags<Name extends string> = Name | number | bigint | readonly (Name
 /** The names of one argument's flags, in the order in which strace prints them. */
 export class FlagTable<Name extends string> {
   readonly #bits: ReadonlyMap<string, bigint>
+  readonly #numbers: ReadonlyMap<string, number>
   readonly #unknown: string
 
   /** `unknown` is what strace says when it knows none of the bits: 'MS_???'. */
   constructor(bits: Readonly<Record<Name, number>>, unknown: string) {
     this.#bits = new Map(Object.entries<number>(bits).map(([name, value]) => [name, BigInt(value)]))
+    this.#numbers = new Map(Object.entries<number>(bits))
     this.#unknown = unknown
   }
 
@@ -23,7 +25,19 @@ export class FlagTable<Name extends string> {
 
   /** The value of a 32-bit argument. */
   value(flags: unknown, argument: string): number {
-    return Number(this.#combine(flags, argument, 0xffff_ffffn))
+    return this.#named(flags) ?? Number(this.#combine(flags, argument, 0xffff_ffffn))
+  }
+
+  /** An array of names alone, for which no bigint has to be allocated. */
+  #named(flags: unknown): number | undefined {
+    if (!Array.isArray(flags)) return undefined
+    let all = 0
+    for (let i = 0; i < flags.length; i++) {
+      const bits = this.#numbers.get(flags[i] as string)
+      if (bits === undefined) return undefined
+      all |= bits
+    }
+    return all >>> 0
   }
 
   /** The value of a 64-bit argument. */

@@ -1,7 +1,7 @@
 // Who writes the id maps of a new user namespace: the child itself, this process, or newuidmap(1).
 import { readFileSync, writeFileSync } from 'node:fs'
 import { errnoNumber } from './errors.ts'
-import { type Step } from './step.ts'
+import { lastIndexOf, type Step } from './step.ts'
 import { MapStep } from './steps/identity.ts'
 
 const EIO = 5
@@ -21,7 +21,8 @@ function isOwn({ kind, ranges }: MapStep): boolean {
 }
 
 /** The steps with the maps that this side writes held until it has. */
-export function holdMaps(steps: readonly Step[], newUser: boolean): Step[] {
+export function holdMaps(steps: readonly Step[], newUser: boolean): readonly Step[] {
+  if (lastIndexOf(steps, 'uid_map') < 0 && lastIndexOf(steps, 'gid_map') < 0) return steps
   // How many user namespaces below ours: only of the first are we the parent, who may write.
   let depth = newUser ? 1 : 0
   let denied = false

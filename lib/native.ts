@@ -7,6 +7,8 @@ export interface Operation {
   readonly code: number
   readonly name: string
   readonly arguments: string
+  /** Which of them are fds. */
+  readonly fds: readonly number[]
   readonly scope: 'task' | 'fs' | 'files' | 'process' | 'mm' | 'namespace'
   readonly flags: number
   readonly kernel: string
@@ -170,7 +172,8 @@ export function native(): Native {
 function initialize(binding: Binding): Native {
   const table = new Map<string, Operation>()
   for (const [code, [name, args, scope, flags, kernel]] of binding.operations().entries()) {
-    table.set(name, { code, name, arguments: args, scope, flags, kernel })
+    const fds = Array.from(args, (kind, i) => (kind === 'f' || kind === 'F' ? i : -1)).filter((i) => i >= 0)
+    table.set(name, { code, name, arguments: args, fds, scope, flags, kernel })
   }
   const listeners: Listener[] = []
   const events = binding.init((rows) => {

@@ -201,8 +201,11 @@ function windowSize(pty: NonNullable<SpawnOptions['pty']>): Pick<Checked, 'colum
     : { columns: columns ?? 80, rows: rows ?? 24 }
 }
 
+/** No pids. */
+export const none = new Int32Array(0)
+
 function pids(value: unknown): Int32Array {
-  if (value === undefined) return new Int32Array(0)
+  if (value === undefined) return none
   const list = value as unknown[]
   const good = (pid: unknown): boolean => Number.isInteger(pid) && Number(pid) > 0 && Number(pid) < 2 ** 22
   if (!Array.isArray(value) || value.length > 32 || !list.every(good)) {
@@ -212,17 +215,12 @@ function pids(value: unknown): Int32Array {
 }
 
 /** What is to be joined and what is to be new, the caller's cgroup and the target's, exclude one another. */
-function checkJoin(
-  joined: JoinSteps | undefined,
-  flags: number,
-  cgroup: unknown,
-): Pick<JoinSteps, 'enter' | 'become'> {
-  if (!joined) return { enter: [], become: [] }
+function checkJoin(joined: JoinSteps | undefined, flags: number, cgroup: unknown): void {
+  if (!joined) return
   if (joined.enter.some(({ operation, args }) => operation === 'setns' && Number(args[1]) & flags))
     throw invalid('namespaces', 'one of these is to be joined: it is either new or not')
   if (joined.cgroup && cgroup !== undefined)
     throw invalid('cgroup', "there is one already: the target's, by join.inherit")
-  return joined
 }
 
 export function checkOptions(file: unknown, args: unknown, options: unknown, joined?: JoinSteps): Checked {
@@ -246,7 +244,9 @@ export function checkOptions(file: unknown, args: unknown, options: unknown, joi
   const env = environment(given.env, stdio[0] === 'pty', joined?.env)
   const flags = namespaceFlags(given.namespaces ?? [], 'namespaces')
   const written = flatten(given.steps ?? [])
-  const { enter, become } = checkJoin(joined, flags, given.cgroup)
+  checkJoin(joined, flags, given.cgroup)
+  const { columns, rows } = windowSize(pty)
+  const before = joined?.enter.length ?? 0
   return {
     file: file as string,
     args: argv,
@@ -258,10 +258,11 @@ export function checkOptions(file: unknown, args: unknown, options: unknown, joi
     path: env.find((pair) => pair.startsWith('PATH='))?.slice(5) ?? '/usr/bin:/bin',
     flags,
     setTid: pids(given.setTid),
-    steps: [...enter, ...written, ...become],
-    written: [enter.length, enter.length + written.length],
+    steps: joined ? [...joined.enter, ...written, ...joined.become] : written,
+    written: [before, before + written.length],
     stdio,
-    ...windowSize(pty),
+    columns,
+    rows,
     namespaces: given.namespaces,
     cgroup: given.cgroup ?? joined?.cgroup,
     signal,

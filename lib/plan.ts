@@ -2,7 +2,7 @@
 import { invalid, outOfRange, show } from './errors.ts'
 import { fdNumber, type FdLike } from './fd.ts'
 import { JOINS, native, NEEDS_PROCFS, type Operation, YIELDS_FD } from './native.ts'
-import { type Argument, DataStep, procfs, Step } from './step.ts'
+import { type Argument, DataStep, lastIndexOf, procfs, Step } from './step.ts'
 
 const VERSION = 1
 const STATUS_SIZE = 4096
@@ -66,16 +66,16 @@ export interface Plan {
   readonly given: Int32Array
 }
 
-/** Bytes that grow. One for all plans: native code copies before it returns. */
+/** Bytes that grow, of a little-endian machine. One for all plans: native code copies before it returns. */
 class Writer {
-  bytes = Buffer.alloc(4096)
+  bytes = new Uint8Array(4096)
+  #words = new Uint32Array(this.bytes.buffer)
   length = 0
-  #view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
 
   /** Empty again, and no larger for good than most plans are. */
   restart(): void {
     this.length = 0
-    if (this.bytes.length > MOST_KEPT) this.#replace(Buffer.alloc(4096))
+    if (this.bytes.length > MOST_KEPT) this.#replace(new Uint8Array(4096))
   }
 
   /** Room of a size, 8-aligned and zeroed; where it begins. */
@@ -87,70 +87,82 @@ class Writer {
     return at
   }
 
-  /** A string or bytes, with a NUL behind; where it begins. */
-  data(value: string | Uint8Array): { at: number; length: number } {
+  /** Bytes, with a NUL behind; where they begin. */
+  data(value: Uint8Array): number {
     const at = this.length
-    const most =
-      typeof value !== 'string'
-        ? value.length
-        : value.length > 4096
-          ? Buffer.byteLength(value)
-          : value.length * 3
+    this.#grow(at + value.length + 1)
+    this.bytes.set(value, at)
+    return this.#end(at, value.length)
+  }
+
+  /** A string, with a NUL behind; where it begins. */
+  text(value: string): number {
+    const at = this.length
+    const most = value.length > 4096 ? Buffer.byteLength(value) : value.length * 3
     this.#grow(at + most + 1)
-    let length = value.length
-    if (typeof value !== 'string') this.bytes.set(value, at)
-    else if (!this.#ascii(value, at)) length = this.bytes.write(value, at, 'utf8')
+    const length = this.#ascii(value, at)
+      ? value.length
+      : utf8.encodeInto(value, this.bytes.subarray(at, at + most)).written
+    return this.#end(at, length)
+  }
+
+  #end(at: number, length: number): number {
     this.bytes[at + length] = 0
     this.length = at + length + 1
-    return { at, length }
+    return at
   }
 
   /** Most strings are short, and ASCII: a call out of JavaScript takes longer. */
   #ascii(value: string, at: number): boolean {
     if (value.length > 64) return false
+    const { bytes } = this
     for (let i = 0; i < value.length; i++) {
       const code = value.charCodeAt(i)
       if (code > 0x7f) return false
-      this.bytes[at + i] = code
+      bytes[at + i] = code
     }
     return true
   }
 
   #grow(size: number): void {
     if (size <= this.bytes.length) return
-    const larger = Buffer.alloc(Math.max(size, this.bytes.length * 2))
-    this.bytes.copy(larger, 0, 0, this.length)
+    const larger = new Uint8Array(Math.max((size + 7) & ~7, this.bytes.length * 2))
+    larger.set(this.bytes.subarray(0, this.length))
     this.#replace(larger)
   }
 
-  #replace(bytes: Buffer<ArrayBuffer>): void {
+  #replace(bytes: Uint8Array<ArrayBuffer>): void {
     this.bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    this.#words = new Uint32Array(bytes.buffer)
   }
 
-  u16(at: number, value: number): void {
-    this.#view.setUint16(at, value, true)
-  }
+  /** 32 bits at a multiple of 4: the value modulo 2^32, be it negative or not. */
   u32(at: number, value: number): void {
-    this.#view.setUint32(at, value, true)
+    this.#words[at >> 2] = value
   }
-  i32(at: number, value: number): void {
-    this.#view.setInt32(at, value, true)
-  }
-  u64(at: number, value: number | bigint): void {
-    if (typeof value === 'bigint') return this.#view.setBigUint64(at, BigInt.asUintN(64, value), true)
-    // Two halves: a BigInt would have to be allocated for each.
-    this.u32(at, value)
-    this.u32(at + 4, Math.floor(value / 2 ** 32))
+
+  /** An argument: struct fp_cell. */
+  cell(at: number, kind: number, length: number, value: number | bigint): void {
+    const words = this.#words
+    const word = at >> 2
+    words[word] = kind
+    words[word + 1] = length
+    if (typeof value === 'bigint') {
+      words[word + 2] = Number(BigInt.asUintN(32, value))
+      words[word + 3] = Number(BigInt.asUintN(32, value >> 32n))
+    } else {
+      words[word + 2] = value
+      words[word + 3] = Math.floor(value / 2 ** 32)
+    }
   }
 }
 
+const utf8 = new TextEncoder()
 const writer = new Writer()
 
 class Encoder {
   readonly #slots = new Map<Step, number>()
   readonly #given = new Map<number, number>()
-  readonly #table = native().table
   readonly results: { name: string; at: number; room: number; cell: number }[] = []
   flags = 0
 
@@ -164,7 +176,8 @@ class Encoder {
 
   get given(): Int32Array {
     const fds = new Int32Array(this.#given.size)
-    for (const [fd, index] of this.#given) fds[index] = fd
+    let i = 0
+    for (const fd of this.#given.keys()) fds[i++] = fd
     return fds
   }
 
@@ -172,53 +185,51 @@ class Encoder {
     return this.#slots.size
   }
 
-  /** Which steps later ones name, and how: before anything is written, so that a wrong order is an error. */
-  prepare(steps: readonly Step[], nameOf: (index: number) => string): void {
-    const seen = new Set<Step>()
-    for (const [index, step] of steps.entries()) {
-      for (const argument of step.args) {
+  /** The steps' rows of the table, and which of them later ones name: before anything is written, so that a wrong order is an error. */
+  prepare(steps: readonly Step[], nameOf: (index: number) => string): Operation[] {
+    const { table } = native()
+    const operations: Operation[] = []
+    const yielding = new Set<Step>()
+    for (let index = 0; index < steps.length; index++) {
+      const step = steps[index] as Step
+      const operation = table.get(step.operation)
+      if (!operation) throw invalid('steps', `no operation is called ${show(step.operation)}`)
+      operations.push(operation)
+      for (const i of operation.fds) {
+        const argument = step.args[i]
         if (!(argument instanceof Step)) continue
-        if (!seen.has(argument))
+        if (!yielding.has(argument))
           throw invalid(
             nameOf(index),
             `uses the fd of a step that does not come before it: ${String(argument)}`,
           )
         if (!this.#slots.has(argument)) this.#slots.set(argument, this.#slots.size)
       }
-      const operation = this.operation(step)
-      if (operation.flags & YIELDS_FD && seen.has(step))
+      if (!(operation.flags & YIELDS_FD)) continue
+      if (yielding.has(step))
         throw invalid(nameOf(index), `this step already has its place in the list: ${String(step)}`)
-      seen.add(step)
+      yielding.add(step)
     }
     if (this.#slots.size > MAX_SLOTS)
       throw invalid('steps', `more than ${String(MAX_SLOTS)} fds passed on between steps`)
+    return operations
   }
 
-  operation(step: Step): Operation {
-    const operation = this.#table.get(step.operation)
-    if (!operation) throw invalid('steps', `no operation is called ${show(step.operation)}`)
-    return operation
-  }
-
-  op(step: Step, index: number): void {
-    const operation = this.operation(step)
-    const kinds = operation.arguments
-    if (operation.flags & NEEDS_PROCFS) this.flags |= PROCFS
-    if (operation.flags & JOINS) this.flags |= NONDUMPABLE
-    // Data is written after all ops, which follow one another.
-    const at = writer.reserve(OP_SIZE + kinds.length * CELL_SIZE)
-    writer.u16(at, operation.code)
-    writer.u16(at + 2, kinds.length)
-    writer.u16(at + 4, this.#slots.get(step) ?? -1)
-    for (const [i, errno] of step.ignored.entries()) writer.bytes[at + 8 + i] = errno
+  /** A struct fp_op and its cells, at a place that is reserved; data goes behind all of these. */
+  op(at: number, step: Step, { code, flags, arguments: kinds }: Operation, index: number): number {
+    if (flags & NEEDS_PROCFS) this.flags |= PROCFS
+    if (flags & JOINS) this.flags |= NONDUMPABLE
+    writer.u32(at, code | (kinds.length << 16))
+    writer.u32(at + 4, (this.#slots.get(step) ?? -1) & 0xffff)
+    const [first = 0, second = 0, third = 0, fourth = 0] = step.ignored
+    writer.u32(at + 8, first | (second << 8) | (third << 16) | (fourth << 24))
     writer.u32(at + 12, index)
-  }
-
-  cells(step: Step, at: number): void {
-    const kinds = this.operation(step).arguments
+    at += OP_SIZE
     for (let i = 0; i < kinds.length; i++) {
-      this.#cell(at + OP_SIZE + i * CELL_SIZE, kinds.charAt(i), step.args[i] ?? null, step)
+      this.#cell(at, kinds.charAt(i), step.args[i] ?? null, step)
+      at += CELL_SIZE
     }
+    return at
   }
 
   /** Results lie behind all else, so that the plan need not be as long as they are. */
@@ -226,57 +237,48 @@ class Encoder {
     for (const result of this.results) {
       result.at = (end + 7) & ~7
       end = result.at + 8 + result.room
-      this.#write(result.cell, KIND_RESULT, result.room, result.at)
+      writer.cell(result.cell, KIND_RESULT, result.room, result.at)
     }
     return end
   }
 
   #cell(at: number, kind: string, value: Argument, step: Step): void {
+    if (kind === 'f' || kind === 'F') return this.#fd(at, value, step)
     if (kind === 'r' && step instanceof DataStep) {
       this.results.push({ name: step.name, at: 0, room: step.room, cell: at })
       return
     }
-    if (kind === 'f' || kind === 'F') {
-      if (value === procfs) {
-        this.flags |= PROCFS
-        return this.#write(at, KIND_PROC, 0, 0)
-      }
-      if (value instanceof Step) return this.#write(at, KIND_SLOT, 0, this.#slots.get(value) ?? 0)
-      if (value === AT_FDCWD || value === null) return this.#write(at, KIND_INTEGER, 0, AT_FDCWD)
-      // The child's own number for it, see ChildFd.
-      if (typeof value === 'bigint') return this.#write(at, KIND_INTEGER, 0, value)
-      const fd = fdNumber(value as FdLike, step.operation)
-      return this.#write(at, KIND_GIVEN, 0, this.give(fd))
-    }
-    if (value === null) return this.#write(at, KIND_INTEGER, 0, 0)
-    if (typeof value === 'number' || typeof value === 'bigint') return this.#write(at, KIND_INTEGER, 0, value)
+    if (typeof value === 'number' || typeof value === 'bigint') return writer.cell(at, KIND_INTEGER, 0, value)
+    if (value === null) return writer.cell(at, KIND_INTEGER, 0, 0)
     if (value instanceof Uint32Array) {
       const words = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
       const place = writer.reserve(words.length)
       writer.bytes.set(words, place)
-      return this.#write(at, KIND_WORDS, words.length, STATUS_SIZE + place)
+      return writer.cell(at, KIND_WORDS, words.length, STATUS_SIZE + place)
     }
-    if (typeof value === 'string' || value instanceof Uint8Array) {
-      const { at: place, length } = writer.data(value)
-      return this.#write(at, KIND_BYTES, length, STATUS_SIZE + place)
-    }
-    throw invalid(step.operation, `cannot encode ${show(value)}`)
+    if (typeof value !== 'string' && !(value instanceof Uint8Array))
+      throw invalid(step.operation, `cannot encode ${show(value)}`)
+    const place = typeof value === 'string' ? writer.text(value) : writer.data(value)
+    writer.cell(at, KIND_BYTES, writer.length - place - 1, STATUS_SIZE + place)
   }
 
-  #write(at: number, kind: number, length: number, value: number | bigint): void {
-    writer.u32(at, kind)
-    writer.u32(at + 4, length)
-    writer.u64(at + 8, value)
+  #fd(at: number, value: Argument, step: Step): void {
+    if (value === procfs) {
+      this.flags |= PROCFS
+      return writer.cell(at, KIND_PROC, 0, 0)
+    }
+    if (value instanceof Step) return writer.cell(at, KIND_SLOT, 0, this.#slots.get(value) ?? 0)
+    if (value === AT_FDCWD || value === null) return writer.cell(at, KIND_INTEGER, 0, AT_FDCWD)
+    // The child's own number for it, see ChildFd.
+    if (typeof value === 'bigint') return writer.cell(at, KIND_INTEGER, 0, value)
+    writer.cell(at, KIND_GIVEN, 0, this.give(fdNumber(value as FdLike, step.operation)))
   }
 }
 
 /** Strings, and an array of their offsets, which the helper makes into pointers. */
 function strings(values: readonly string[]): number {
   const at = writer.reserve((values.length + 1) * 8)
-  for (const [i, value] of values.entries()) {
-    const place = writer.data(value).at
-    writer.u64(at + i * 8, STATUS_SIZE + place)
-  }
+  for (let i = 0; i < values.length; i++) writer.u32(at + i * 8, STATUS_SIZE + writer.text(values[i] ?? ''))
   return STATUS_SIZE + at
 }
 
@@ -289,41 +291,40 @@ export function encode({
   floor = 3,
 }: PlanInput): Plan {
   const encoder = new Encoder()
-  encoder.prepare(steps, name)
+  const operations = encoder.prepare(steps, name)
   writer.restart()
   const header = writer.reserve(HEADER_SIZE)
 
-  const ops = (writer.length + 7) & ~7
-  const places: number[] = []
-  for (const [index, step] of steps.entries()) {
-    places.push(writer.length)
-    encoder.op(step, index)
-  }
-  for (const [index, step] of steps.entries()) encoder.cells(step, places[index] ?? 0)
+  let size = 0
+  for (const { arguments: kinds } of operations) size += OP_SIZE + kinds.length * CELL_SIZE
+  const ops = writer.reserve(size)
+  let at = ops
+  for (let i = 0; i < steps.length; i++) at = encoder.op(at, steps[i] as Step, operations[i] as Operation, i)
 
   const placed = writer.reserve(stdio.length * 8)
-  for (const [i, { target, source }] of stdio.entries()) {
+  for (let i = 0; i < stdio.length; i++) {
+    const { target, source } = stdio[i] as { target: number; source: number }
     writer.u32(placed + i * 8, target)
     writer.u32(placed + i * 8 + 4, encoder.give(source))
   }
   const given = encoder.given
   // The given ones, then all that are kept, sorted: for a spawn, native code fills in its copies.
   const fds = writer.reserve((given.length * 2 + 1) * 4)
-  for (const [i, fd] of given.entries()) writer.i32(fds + i * 4, fd)
+  for (let i = 0; i < given.length; i++) writer.u32(fds + i * 4, given[i] ?? -1)
 
   if (program) {
     const { file, path, argv, env } = program
-    writer.u32(header + 40, STATUS_SIZE + writer.data(file).at)
-    if (!file.includes('/')) writer.u32(header + 44, STATUS_SIZE + writer.data(path).at)
+    writer.u32(header + 40, STATUS_SIZE + writer.text(file))
+    if (!file.includes('/')) writer.u32(header + 44, STATUS_SIZE + writer.text(path))
     writer.u32(header + 48, strings(argv))
     writer.u32(header + 52, argv.length)
     writer.u32(header + 56, strings(env))
     writer.u32(header + 60, env.length)
   }
-  const size = encoder.place(STATUS_SIZE + writer.length)
-  if (size > MOST_SIZE) throw outOfRange('steps', 'read more than a gigabyte together')
+  const end = encoder.place(STATUS_SIZE + writer.length)
+  if (end > MOST_SIZE) throw outOfRange('steps', 'read more than a gigabyte together')
   writer.u32(header, VERSION)
-  writer.u32(header + 4, size)
+  writer.u32(header + 4, end)
   writer.u32(header + 8, flags | encoder.flags)
   writer.u32(header + 12, steps.length)
   writer.u32(header + 16, STATUS_SIZE + ops)
@@ -332,8 +333,8 @@ export function encode({
   writer.u32(header + 28, stdio.length)
   writer.u32(header + 32, STATUS_SIZE + fds)
   writer.u32(header + 36, given.length)
-  writer.i32(header + 68, floor)
-  writer.u32(header + 80, steps.findLastIndex(({ operation }) => operation === 'clone') + 1)
+  writer.u32(header + 68, floor)
+  writer.u32(header + 80, lastIndexOf(steps, 'clone') + 1)
   writer.u32(header + 84, encoder.results.length)
   return { bytes: writer.bytes.subarray(0, writer.length), given, results: encoder.results }
 }

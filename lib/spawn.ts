@@ -9,12 +9,12 @@ import { holdMaps, type RunTool, writeMap } from './idmap.ts'
 import { requireModule } from './lsm.ts'
 import { joinSteps, type JoinSteps } from './join.ts'
 import { native } from './native.ts'
-import { type Checked, checkOptions, type SpawnOptions } from './options.ts'
+import { type Checked, checkOptions, none, type SpawnOptions } from './options.ts'
 import { AT_FDCWD, CTTY, encode, LABELLED, NEWUSER, type Plan, SETSID } from './plan.ts'
 import { begin, Process, refuse, type SetupFailure, stop } from './process.ts'
 import { refusalOfInherited } from './selinux/inherited.ts'
 import { discard, type Prepared, prepare } from './stdio.ts'
-import { format, type Step } from './step.ts'
+import { format, lastIndexOf, type Step } from './step.ts'
 import { SendFdStep } from './steps/fd.ts'
 import { MapStep } from './steps/identity.ts'
 import { labelling } from './steps/lsm.ts'
@@ -25,8 +25,9 @@ const CLONE_NEWUSER = 0x10000000
 const EINVAL = 22
 
 /** Steps name what they send; the native side counts. */
-function nameFds(steps: readonly Step[]): { steps: Step[]; names: string[] } {
+function nameFds(steps: readonly Step[]): { steps: readonly Step[]; names: string[] } {
   const names: string[] = []
+  if (lastIndexOf(steps, 'send_fd') < 0) return { steps, names }
   const numbered = steps.map((step) => {
     if (!(step instanceof SendFdStep)) return step
     if (!names.includes(step.name)) names.push(step.name)
@@ -36,7 +37,7 @@ function nameFds(steps: readonly Step[]): { steps: Step[]; names: string[] } {
 }
 
 function isInit(options: Checked): boolean {
-  const last = options.steps.findLastIndex((step) => step.operation === 'clone')
+  const last = lastIndexOf(options.steps, 'clone')
   if (last < 0) return (options.flags & CLONE_NEWPID) !== 0
   // unshare() makes a pid namespace for later children, of which the cloned one is the first.
   const makers = options.steps
@@ -55,10 +56,9 @@ export function checkSteps(options: Explained): void {
   const name = stepNames(options)
   validateOrder(options.steps, name)
   for (const step of options.steps) requireModule(step)
-  const clone = options.steps.findIndex((step) => step.operation === 'clone')
-  if (clone >= 0 && options.flags & CLONE_NEWPID) {
+  if (options.flags & CLONE_NEWPID && lastIndexOf(options.steps, 'clone') >= 0) {
     throw invalid(
-      name(clone),
+      name(options.steps.findIndex((step) => step.operation === 'clone')),
       "clone after namespaces: ['pid']: the kernel lets no first process of a pid namespace have a sibling (EINVAL); leave 'pid' to the clone step",
     )
   }
@@ -82,12 +82,12 @@ function checkGiven(options: Checked): void {
 }
 
 export function checkGivenFds(options: Explained): void {
-  const name = stepNames(options)
-  for (const [index, { operation, args }] of options.steps.entries()) {
-    for (const [i, value] of args.entries()) {
-      if (!isFdLike(value) || value === AT_FDCWD) continue
-      const kind = native().table.get(operation)?.arguments[i]
-      if (kind === 'f' || kind === 'F') requireOpen(value, name(index))
+  const { table } = native()
+  for (let index = 0; index < options.steps.length; index++) {
+    const { operation, args } = options.steps[index] as Step
+    for (const i of table.get(operation)?.fds ?? []) {
+      const value = args[i]
+      if (isFdLike(value) && value !== AT_FDCWD) requireOpen(value, stepNames(options)(index))
     }
   }
 }
@@ -96,10 +96,10 @@ const PR_SET_SECCOMP = 22
 
 /** Whether the helper may look at the label of a program that was refused: a filter is to see execve and exit only. */
 function asksForLabel(steps: readonly Step[]): boolean {
-  const filters = steps.some(
+  if (steps[labelling(steps)]?.path === undefined) return false
+  return !steps.some(
     ({ operation, args }) => operation === 'seccomp' || (operation === 'prctl' && args[0] === PR_SET_SECCOMP),
   )
-  return !filters && steps[labelling(steps)]?.path !== undefined
 }
 
 function plan(options: Checked, steps: readonly Step[], stdio: Prepared): Plan {
@@ -123,7 +123,7 @@ export function submit(
   { bytes, given }: Plan,
   flags: number,
   cgroup = -1,
-  setTid: Int32Array = new Int32Array(0),
+  setTid: Int32Array = none,
 ): number | KernelError {
   const result = native().spawn(bytes, given, flags, cgroup, setTid)
   return result < 0 ? new KernelError({ errno: -result, syscall: 'fcntl' }) : result
@@ -131,7 +131,7 @@ export function submit(
 
 /** The steps as the native side takes them, and what they need from this side while they run. */
 export interface Assembled {
-  steps: Step[]
+  steps: readonly Step[]
   /** Of the fds that they send. */
   names: string[]
   held: (step: number, pid: number) => Promise<number>
@@ -220,14 +220,26 @@ function start(options: Checked, cgroup: number, unjoined?: KernelError): Proces
   const oomKilled = cgroup < 0 ? undefined : countOomKills(cgroup)
   const { steps, ...assembled } = assemble(options, oomKilled)
   let stdio: Prepared = { placed: [], theirs: [], streams: [null, null, null], pty: undefined }
-  let refused: unknown = unjoined
+  let taken: number | Error | undefined = unjoined
+  let results: Plan['results'] = []
   try {
     stdio = prepare(options.stdio, assembled.names.includes('pty'))
-    refused ??= refusalOfInherited(file, options.steps, stdio.placed)
+    taken ??= refusalOfInherited(file, options.steps, stdio.placed)
+    if (signal?.aborted) taken ??= abortError(signal)
+    if (columns !== undefined && rows !== undefined) stdio.pty?.resize(columns, rows)
+    if (taken === undefined) {
+      const encoded = plan(options, steps, stdio)
+      results = encoded.results
+      taken = submit(encoded, options.flags, cgroup, options.setTid)
+    }
   } catch (error) {
-    if (!(error instanceof KernelError)) throw error
-    refused = error
+    if (!(error instanceof KernelError)) {
+      discard(stdio)
+      throw error
+    }
+    taken ??= error
   }
+  // From here on the child is being made: all else is done meanwhile.
   const child = new Process({
     file,
     argv,
@@ -240,32 +252,16 @@ function start(options: Checked, cgroup: number, unjoined?: KernelError): Proces
     killSignal: options.killSignal,
     oomKilled,
   })
-  if (signal?.aborted) refused ??= abortError(signal)
-  if (refused instanceof Error) {
+  if (typeof taken !== 'number') {
     discard(stdio)
-    child[refuse](refused)
+    child[refuse](taken)
     return child
-  }
-  let result: number | Error
-  let results: Plan['results']
-  try {
-    if (columns !== undefined && rows !== undefined) stdio.pty?.resize(columns, rows)
-    const encoded = plan(options, steps, stdio)
-    results = encoded.results
-    result = submit(encoded, options.flags, cgroup, options.setTid)
-  } catch (error) {
-    discard(stdio)
-    throw error
   }
   // The native side has copies.
   for (const fd of stdio.theirs.splice(0)) native().close(fd)
-  if (typeof result === 'number') {
-    debug?.('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
-    child[begin](result, results)
-    limit(child, options)
-  } else {
-    child[refuse](result)
-  }
+  debug?.('%s %j %j\n%s', file, argv, trace(options), format(options.steps))
+  child[begin](taken, results)
+  limit(child, options)
   return child
 }
 

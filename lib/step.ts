@@ -110,23 +110,39 @@ export function flatten(steps: unknown, argument = 'steps'): Step[] {
   if (!Array.isArray(steps)) throw invalid(argument, `expected an array of steps, got ${show(steps)}`)
   const flat: Step[] = []
   // Not recursive: a list may be long, and nested by a loop.
-  const stack: { list: readonly unknown[]; at: number }[] = [{ list: steps, at: 0 }]
+  const outer: { list: readonly unknown[]; at: number }[] = []
+  let list: readonly unknown[] = steps
+  let at = 0
   const refuse = (problem: string): never => {
-    const name = stack.map(({ at }) => `[${String(at - 1)}]`).join('')
+    const name = [...outer, { at }].map((place) => `[${String(place.at - 1)}]`).join('')
     throw invalid(`${argument}${name}`, problem)
   }
-  for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-    if (top.at >= top.list.length) {
-      stack.pop()
-      continue
+  for (;;) {
+    if (at < list.length) {
+      const item = list[at++]
+      if (item instanceof Step) {
+        flat.push(item)
+        continue
+      }
+      if (!Array.isArray(item)) return refuse(`expected a step, got ${show(item)}`)
+      if (item === list || outer.some((place) => place.list === item)) refuse('this array contains itself')
+      outer.push({ list, at })
+      list = item
+      at = 0
+    } else {
+      const place = outer.pop()
+      if (!place) return flat
+      list = place.list
+      at = place.at
     }
-    const item = top.list[top.at++]
-    if (item instanceof Step) flat.push(item)
-    else if (!Array.isArray(item)) refuse(`expected a step, got ${show(item)}`)
-    else if (stack.some(({ list }) => list === item)) refuse('this array contains itself')
-    else stack.push({ list: item, at: 0 })
   }
-  return flat
+}
+
+/** The last step of an operation, or -1. Asked of every list that is spawned: it allocates nothing. */
+export function lastIndexOf(steps: readonly Step[], operation: string): number {
+  let index = steps.length - 1
+  while (index >= 0 && steps[index]?.operation !== operation) index--
+  return index
 }
 
 /** The steps as strace would show them, a line a call. */

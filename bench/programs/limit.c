@@ -1,6 +1,6 @@
 // The physical limit: the system calls of an isolated launch, by hand, from a process of a few hundred KB.
 //
-//   limit [-pu] [-b BINDS] [-g CGROUP] [-t THREADS] ROOT PROGRAM [ARGUMENT...]
+//   limit [-puw] [-b BINDS] [-g CGROUP] [-t THREADS] ROOT PROGRAM [ARGUMENT...]
 //   limit -n PROGRAM [ARGUMENT...]
 //
 // For each line "N" it launches PROGRAM in ROOT N times, over so many threads, waits for all exits, and prints wall-clock
@@ -9,6 +9,8 @@
 // -b BINDS, -u, -g CGROUP: with so many bind mounts, in a user namespace, born in a cgroup.
 // -p: also what fancyproc does for every program before its first step: descriptors closed, stdin, stdout and stderr
 //     placed, signals, the limit of open files, and the parent-death signal for the time of the setup.
+// -w: over three threads, as for someone who must not wait himself: one clones, one watches for the exec and for the
+//     exit, and tells the first, one launch at a time.
 // -n: nothing but exec, without stdio: what another tool takes when no Node starts it.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -47,6 +51,13 @@ static long binds;
 static char (*targets)[32];
 static int cgroup = -1;
 static long threads = 1;
+static int relay;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wanted = PTHREAD_COND_INITIALIZER;
+static int is_wanted;
+static int watched = -1;
+static int news = -1;
+static int held = -1;
 static atomic_long left;
 static int stays;
 static pid_t* standing;
@@ -61,7 +72,9 @@ static void map(const char* file, const char* text) {
 static void plumb(void) {
   struct sigaction none = {0};
   struct rlimit files;
-  if (close_range(3, (unsigned)null - 1, 0) < 0 || close_range((unsigned)null + 1, ~0u, 0) < 0) _exit(110);
+  const unsigned others = (unsigned)(held < 0 ? null : held) + 1;
+  if (close_range(3, (unsigned)null - 1, 0) < 0 || close_range(others, ~0u, 0) < 0) _exit(110);
+  if (held > null + 1 && close_range((unsigned)null + 1, (unsigned)held - 1, 0) < 0) _exit(110);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   sigaction(SIGPIPE, &none, NULL);
   sigaction(SIGXFSZ, &none, NULL);
@@ -109,9 +122,20 @@ static void fail(const char* what) {
   exit(1);
 }
 
+static void check(int status) {
+  if (status == 0) return;
+  fprintf(stderr, "limit: %s ended with status %#x\n", arguments[0], status);
+  exit(1);
+}
+
+static void watch(int fd) {
+  struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+  if (epoll_ctl(watched, EPOLL_CTL_ADD, fd, &event) < 0) fail("epoll_ctl");
+}
+
 static void launch(void* stack) {
   struct clone_args args = {0};
-  int status = 0;
+  int status = 0, pidfd = -1, ends[2] = {-1, -1};
   args.flags = CLONE_VM | CLONE_VFORK | (exec_only ? 0 : CLONE_NEW);
   if (user) args.flags |= CLONE_NEWUSER;
   if (cgroup >= 0) args.flags |= CLONE_INTO_CGROUP;
@@ -119,17 +143,79 @@ static void launch(void* stack) {
   args.exit_signal = SIGCHLD;
   args.stack = (uintptr_t)stack;
   args.stack_size = STACK_SIZE;
+  if (relay) {
+    args.flags |= CLONE_PIDFD;
+    args.pidfd = (uintptr_t)&pidfd;
+    // Its other end is closed by the exec.
+    if (pipe2(ends, O_CLOEXEC) < 0) fail("pipe2");
+    if ((held = fcntl(ends[1], F_DUPFD_CLOEXEC, null + 1)) < 0) fail("fcntl");
+    close(ends[1]);
+  }
   long pid = fp_clone3(&args, sizeof args, child, NULL);
   if (pid < 0) {
     errno = (int)-pid;
     fail("clone3");
   }
-  if (stays) {
+  if (relay) {
+    close(held);
+    watch(ends[0]);
+    watch(pidfd);
+  } else if (stays) {
     standing[atomic_fetch_add(&standing_count, 1)] = (pid_t)pid;
-  } else if (waitpid((pid_t)pid, &status, 0) != pid || status != 0) {
-    fprintf(stderr, "limit: %s ended with status %#x\n", arguments[0], status);
-    exit(1);
+  } else {
+    if (waitpid((pid_t)pid, &status, 0) != pid) fail("waitpid");
+    check(status);
   }
+}
+
+static void* launcher(void* stack) {
+  for (;;) {
+    pthread_mutex_lock(&mutex);
+    while (!is_wanted) pthread_cond_wait(&wanted, &mutex);
+    is_wanted = 0;
+    pthread_mutex_unlock(&mutex);
+    launch(stack);
+  }
+}
+
+static void* watcher(void* unused) {
+  struct epoll_event event;
+  siginfo_t info;
+  for (;;) {
+    if (epoll_wait(watched, &event, 1, -1) != 1) continue;
+    // Only a pidfd can be waited for.
+    if (waitid(P_PIDFD, (id_t)event.data.fd, &info, WEXITED) == 0) check(info.si_status);
+    close(event.data.fd);
+    eventfd_write(news, 1);
+  }
+  return unused;
+}
+
+static void start_relay(void* stack) {
+  pthread_t thread;
+  if ((watched = epoll_create1(EPOLL_CLOEXEC)) < 0) fail("epoll_create1");
+  if ((news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) fail("eventfd");
+  if (pthread_create(&thread, NULL, launcher, stack) != 0 || pthread_create(&thread, NULL, watcher, NULL) != 0)
+    fail("pthread_create");
+}
+
+// The first thread, with an event loop of its own.
+static void order(long count) {
+  struct epoll_event event = {.events = EPOLLIN};
+  int loop = epoll_create1(EPOLL_CLOEXEC);
+  if (loop < 0 || epoll_ctl(loop, EPOLL_CTL_ADD, news, &event) < 0) fail("epoll_ctl");
+  while (count-- > 0) {
+    pthread_mutex_lock(&mutex);
+    is_wanted = 1;
+    pthread_mutex_unlock(&mutex);
+    pthread_cond_signal(&wanted);
+    eventfd_t more = 0;
+    for (eventfd_t seen = 0; seen < 2; seen += more) {
+      epoll_wait(loop, &event, 1, -1);
+      if (eventfd_read(news, &more) < 0) more = 0;
+    }
+  }
+  close(loop);
 }
 
 static void* run(void* stack) {
@@ -157,7 +243,8 @@ static int64_t cpu(void) {
 static void serve(long count, char* stacks) {
   pthread_t others[MOST_THREADS];
   int64_t start = nanoseconds(), used = cpu();
-  atomic_store(&left, count);
+  if (relay) order(count);
+  atomic_store(&left, relay ? 0 : count);
   for (long i = 1; i < threads; i++)
     if (pthread_create(&others[i], NULL, run, stacks + i * STACK_SIZE) != 0) fail("pthread_create");
   run(stacks);
@@ -167,10 +254,11 @@ static void serve(long count, char* stacks) {
 
 int main(int argc, char** argv) {
   char line[32];
-  for (int option; (option = getopt(argc, argv, "+npub:g:t:")) != -1;) {
+  for (int option; (option = getopt(argc, argv, "+npuwb:g:t:")) != -1;) {
     if (option == 'n') exec_only = 1;
     if (option == 'p') plumbing = 1;
     if (option == 'u') user = 1;
+    if (option == 'w') relay = 1;
     if (option == 'b') binds = atol(optarg);
     if (option == 't') threads = atol(optarg);
     if (option == 'g' && (cgroup = open(optarg, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) fail(optarg);
@@ -184,6 +272,7 @@ int main(int argc, char** argv) {
   targets = calloc((size_t)binds + 1, sizeof *targets);
   for (long i = 0; i < binds; i++) snprintf(targets[i], sizeof *targets, "b/%ld", i);
   char* stacks = aligned_alloc(4096, (size_t)threads * STACK_SIZE);
+  if (relay) start_relay(stacks);
   setvbuf(stdout, NULL, _IOLBF, 0);
   while (fgets(line, sizeof line, stdin) != NULL) {
     stays = line[0] == '+';

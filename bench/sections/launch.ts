@@ -23,6 +23,7 @@ const variants = (root: string): Record<string, Limit> => ({
   'C, same calls': new Limit(root, '/true'),
   'C, and stdio, fds, signals': new Limit('-p', root, '/true'),
   'C, and those, and a second exec': new Limit('-p', root, '/hop', '/true'),
+  'C, and those, and three threads': new Limit('-pw', root, '/hop', '/true'),
   'C, exec alone': new Limit('-n', program('true')),
 })
 

@@ -1,6 +1,6 @@
 // lsm_set_self_attr(2), which sets what a security module keeps of the calling thread.
 import { release } from 'node:os'
-import { type SecurityModule, Step, type StepDetails } from '../step.ts'
+import { lastIndexOf, type SecurityModule, Step, type StepDetails } from '../step.ts'
 import { call, quote } from './strace.ts'
 
 /** What a page holds behind the header of struct lsm_ctx. */
@@ -66,9 +66,7 @@ export function setAttribute(
 
 /** The index of the step that says which SELinux context the program will have, or -1. */
 export function labelling(steps: readonly Step[]): number {
-  const index = steps.findLastIndex(({ operation }) => operation === 'setexeccon')
+  const index = lastIndexOf(steps, 'setexeccon')
   // Its path is the context, which it has not if it undoes another.
-  return steps[index]?.path === undefined
-    ? steps.findLastIndex(({ operation }) => operation === 'setcon')
-    : index
+  return steps[index]?.path === undefined ? lastIndexOf(steps, 'setcon') : index
 }

@@ -1,6 +1,6 @@
 // Lists that the kernel would take, and that would not do what is written.
 import { invalid } from '../errors.ts'
-import type { Step } from '../step.ts'
+import { lastIndexOf, type Step } from '../step.ts'
 import { LsmStep } from './lsm.ts'
 
 /** PR_SET_PDEATHSIG of prctl(2). */
@@ -26,6 +26,7 @@ export function validateOrder(
   steps: readonly Step[],
   name = (index: number): string => `steps[${String(index)}]`,
 ): void {
+  if (lastIndexOf(steps, 'prctl') < 0) return
   let armed = -1
   for (const [index, step] of steps.entries()) {
     if (step.operation === 'prctl' && step.args[0] === PR_SET_PDEATHSIG)
@@ -40,7 +41,7 @@ export function validateOrder(
   if (armed < 0) return
   // That happens at execve, so no place in the list would help.
   for (const [operation, instead] of Object.entries(atExecve)) {
-    const last = steps.findLastIndex((step) => step.operation === operation)
+    const last = lastIndexOf(steps, operation)
     const step = steps[last]
     if (!(step instanceof LsmStep) || !step.changesAtExecve) continue
     throw invalid(
