@@ -36,9 +36,6 @@ __attribute__((no_stack_protector, no_sanitize("address"), no_sanitize("undefine
 fp_launch_child(void* argument) {
   struct fp_launch* launch = argument;
   char* const none[] = {NULL};
-  // Shared until here: a child that is frozen before its first instruction holds nobody's pipe open.
-  long unshared = sys1(__NR_unshare, CLONE_FILES);
-  if (unshared < 0) leave(launch, unshared);
   if (launch->is_batch) {
     const int priority = 0;  // all of struct sched_param
     long other = sys3(__NR_sched_setscheduler, 0, SCHED_NORMAL, &priority);
@@ -48,6 +45,10 @@ fp_launch_child(void* argument) {
     long raised = raise_ambient();
     if (raised < 0) leave(launch, raised);
   }
+  // Shared until here: a child that is frozen at its first instruction holds nobody's pipe open. From here to execve it
+  // does, so whatever else there is to do has been done.
+  long unshared = sys1(__NR_unshare, CLONE_FILES);
+  if (unshared < 0) leave(launch, unshared);
   for (uint32_t i = 0; i < launch->keep_count; i++) {
     long cleared = sys3(__NR_fcntl, launch->keep[i], F_SETFD, 0);
     if (cleared < 0) leave(launch, cleared);

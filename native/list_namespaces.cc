@@ -1,36 +1,31 @@
 // A scan in libuv's pool, and its result as a few flat arrays: thousands of objects would hold the event loop.
+#include <memory>
+
 #include "namespaces.h"
 #include "work.h"
 
 namespace {
 
-class Listing : public Napi::AsyncWorker {
+class Listing {
  public:
-  Listing(Napi::Env env, uint32_t kinds, uint32_t holders)
-      : AsyncWorker(env, "fancyproc:namespaces"), promise(Napi::Promise::Deferred::New(env)),
-        scan_(kinds, holders) {}
+  Listing(uint32_t kinds, uint32_t holders) : scan_(kinds, holders) {}
 
-  const Napi::Promise::Deferred promise;
-
- protected:
-  void Execute() override {
+  void run() {
     error_ = scan_.run();
     flatten();
   }
 
-  void OnOK() override {
-    Napi::Env env = Env();
-    if (is_ending(env)) return;
-    if (error_ < 0) return promise.Resolve(Napi::Number::New(env, error_));
+  Napi::Value result(Napi::Env env) const {
+    if (error_ < 0) return Napi::Number::New(env, error_);
     auto buffer = Napi::ArrayBuffer::New(env, numbers_.size() * sizeof(double));
-    if (buffer.IsEmpty()) return;
+    if (buffer.IsEmpty()) return buffer;
     std::copy(numbers_.begin(), numbers_.end(), static_cast<double*>(buffer.Data()));
     Napi::Array paths = Napi::Array::New(env, paths_.size());
     for (uint32_t i = 0; i < paths_.size(); i++) paths.Set(i, paths_[i]);
     Napi::Object result = Napi::Object::New(env);
     result.Set("numbers", Napi::Float64Array::New(env, numbers_.size(), buffer, 0));
     result.Set("paths", paths);
-    promise.Resolve(result);
+    return result;
   }
 
  private:
@@ -66,8 +61,8 @@ class Listing : public Napi::AsyncWorker {
 }  // namespace
 
 Napi::Value list_namespaces(const Napi::CallbackInfo& info) {
-  auto* listing = new Listing(info.Env(), info[0].As<Napi::Number>().Uint32Value(),
-                              info[1].As<Napi::Number>().Uint32Value());
-  listing->Queue();
-  return listing->promise.Promise();
+  auto listing = std::make_shared<Listing>(info[0].As<Napi::Number>().Uint32Value(),
+                                           info[1].As<Napi::Number>().Uint32Value());
+  return queue_work(
+      info.Env(), [listing] { listing->run(); }, [listing](Napi::Env env) { return listing->result(env); });
 }

@@ -16,7 +16,6 @@
 #include <memory>
 
 #include "nsfs.h"
-#include "turns.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -211,8 +210,9 @@ int NamespaceScan::run() {
   walk(pids);
   if (holders_ & mounts) look_at_mounts();
   ask_kernel();
+  Turns turns;
   for (Namespace& row : found)
-    if (row.kind == CLONE_NEWPID) translate_pids(row);
+    if (row.kind == CLONE_NEWPID) translate_pids(row, turns);
   return 0;
 }
 
@@ -370,7 +370,7 @@ void NamespaceScan::ask_for_mount_namespaces() {
   }
 }
 
-void NamespaceScan::translate_pids(Namespace& row) {
+void NamespaceScan::translate_pids(Namespace& row, Turns& turns) {
   // This procfs may be of another pid namespace than we are in.
   const bool ours = self_ == getpid();
   if (ours && row.inode == pid_namespace_) {
@@ -382,6 +382,7 @@ void NamespaceScan::translate_pids(Namespace& row) {
   if (ours && !row.pids.empty()) fd.reset(nsfs::open(proc_.get(), Path("%d/ns/pid", row.pids.front())));
   if (fd && nsfs::inode(fd.get()) != row.inode) fd.reset();
   for (int32_t pid : row.pids) {
+    turns.next();
     int inner = fd ? ioctl(fd.get(), nsfs::get_tgid_in_pidns, pid) : -1;
     if (inner < 0) {
       const std::string status = read_file(proc_.get(), Path("%d/status", pid));

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "turns.h"
 #include "unique_fd.h"
 
 // A namespace; kinds are the CLONE_NEW* bits. Inodes are 0, and a uid is -1, where the kernel does not tell.
@@ -60,7 +61,7 @@ class NamespaceScan {
   void look_at_mounts(uint32_t mount_namespace, int32_t pid);
   void ask_kernel();
   void ask_for_mount_namespaces();
-  void translate_pids(Namespace& row);
+  void translate_pids(Namespace& row, Turns& turns);
 
   bool wants(uint32_t kind) const { return (kinds_ & kind) != 0; }
   // Indices of rows, or -1.

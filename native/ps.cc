@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 #include "proc.h"
 #include "turns.h"
@@ -16,17 +17,24 @@
 
 namespace {
 
-// Its result is a number, -errno, or an ArrayBuffer. It has a descriptor of its own: whoever gave it may end meanwhile.
-class OfProcfs : public Napi::AsyncWorker {
+// Done in libuv's pool, to a number, -errno, or an ArrayBuffer. It has a descriptor of its own: whoever gave it may end
+// meanwhile.
+class OfProcfs {
  public:
-  OfProcfs(Napi::Env env, const char* name, int procfs)
-      : AsyncWorker(env, name), procfs_(fcntl(procfs, F_DUPFD_CLOEXEC, 3)), deferred_(env) {
+  explicit OfProcfs(int procfs) : procfs_(fcntl(procfs, F_DUPFD_CLOEXEC, 3)) {
     if (!procfs_) error_ = -errno;
   }
+  virtual ~OfProcfs() = default;
 
-  Napi::Value start() {
-    Queue();
-    return deferred_.Promise();
+  static Napi::Value start(Napi::Env env, std::shared_ptr<OfProcfs> work) {
+    return queue_work(
+        env,
+        [work] {
+          if (work->error_ == 0) work->error_ = work->run();
+        },
+        [work](Napi::Env in) -> Napi::Value {
+          return work->error_ < 0 ? Napi::Number::New(in, work->error_).As<Napi::Value>() : work->result(in);
+        });
   }
 
  protected:
@@ -36,21 +44,12 @@ class OfProcfs : public Napi::AsyncWorker {
   UniqueFd procfs_;
 
  private:
-  void Execute() final {
-    if (error_ == 0) error_ = run();
-  }
-  void OnOK() final {
-    if (is_ending(Env())) return;
-    deferred_.Resolve(error_ < 0 ? Napi::Number::New(Env(), error_).As<Napi::Value>() : result(Env()));
-  }
-
-  Napi::Promise::Deferred deferred_;
   int error_ = 0;
 };
 
 class List final : public OfProcfs {
  public:
-  List(Napi::Env env, int procfs) : OfProcfs(env, "fancyproc:list", procfs) {}
+  using OfProcfs::OfProcfs;
 
  private:
   int run() override { return proc::list(procfs_.get(), pids_); }
@@ -66,8 +65,8 @@ class List final : public OfProcfs {
 
 class Read final : public OfProcfs {
  public:
-  Read(Napi::Env env, int procfs, uint32_t files, std::vector<int32_t> pids, Napi::ArrayBuffer room)
-      : OfProcfs(env, "fancyproc:read", procfs), reader_(procfs_.get(), files), pids_(std::move(pids)),
+  Read(int procfs, uint32_t files, std::vector<int32_t> pids, Napi::ArrayBuffer room)
+      : OfProcfs(procfs), reader_(procfs_.get(), files), pids_(std::move(pids)),
         room_(Napi::Persistent(room.As<Napi::Object>())) {}
 
  private:
@@ -119,14 +118,16 @@ Napi::Value is_procfs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), error < 0 ? -errno : filesystem.f_type == PROC_SUPER_MAGIC);
 }
 
-// Workers delete themselves when they are done.
-Napi::Value list(const Napi::CallbackInfo& info) { return (new List(info.Env(), integer(info, 0)))->start(); }
+Napi::Value list(const Napi::CallbackInfo& info) {
+  return OfProcfs::start(info.Env(), std::make_shared<List>(integer(info, 0)));
+}
 
 Napi::Value read(const Napi::CallbackInfo& info) {
   auto pids = info[2].As<Napi::Int32Array>();
-  auto* work = new Read(info.Env(), integer(info, 0), static_cast<uint32_t>(integer(info, 1)),
-                        {pids.Data(), pids.Data() + pids.ElementLength()}, info[3].As<Napi::ArrayBuffer>());
-  return work->start();
+  std::vector<int32_t> wanted(pids.Data(), pids.Data() + pids.ElementLength());
+  auto work = std::make_shared<Read>(integer(info, 0), static_cast<uint32_t>(integer(info, 1)),
+                                     std::move(wanted), info[3].As<Napi::ArrayBuffer>());
+  return OfProcfs::start(info.Env(), std::move(work));
 }
 
 Napi::Value start_of_clock(const Napi::CallbackInfo& info) {

@@ -202,6 +202,8 @@ void on_control(Watch* watch) {
   if (succeeded(outcome) && child.has_results) send_page(child, EventKind::data, 0, std::move(page));
   if (!succeeded(outcome) && outcome.label > 0)
     send_page(child, EventKind::label, outcome.label, std::move(page));
+  // Whoever is told counts what is open.
+  page.reset();
   if (executed(watch->outcome)) child.environment->post(child.id, EventKind::spawn, {double(child.pid)});
   // Whoever has given up the socket without executing his program is not to run it later.
   if (!succeeded(watch->outcome)) child.kill(SIGKILL);

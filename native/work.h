@@ -16,29 +16,31 @@ inline bool is_ending(Napi::Env env) {
 template <typename Body, typename Finish>
 class Work final : public Napi::AsyncWorker {
  public:
-  Work(Napi::Env env, Body body, Finish finish)
-      : AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), body_(std::move(body)),
-        finish_(std::move(finish)) {}
-
-  const Napi::Promise::Deferred deferred;
+  Work(Napi::Env env, napi_deferred deferred, Body body, Finish finish)
+      : AsyncWorker(env), deferred_(deferred), body_(std::move(body)), finish_(std::move(finish)) {}
 
  protected:
   void Execute() override { body_(); }
   void OnOK() override {
-    if (!is_ending(Env())) deferred.Resolve(finish_(Env()));
+    if (is_ending(Env())) return;
+    Napi::Value value = finish_(Env());
+    if (!value.IsEmpty()) napi_resolve_deferred(Env(), deferred_, value);
   }
 
  private:
+  napi_deferred deferred_;
   Body body_;
   Finish finish_;
 };
 
 template <typename Body, typename Finish>
 Napi::Promise queue_work(Napi::Env env, Body body, Finish finish) {
-  auto* work = new Work<Body, Finish>(env, std::move(body), std::move(finish));
-  Napi::Promise promise = work->deferred.Promise();
-  work->Queue();
-  return promise;
+  napi_deferred deferred;
+  napi_value promise;
+  // Not Napi::Promise::Deferred, which gives what was never written when this fails.
+  if (napi_create_promise(env, &deferred, &promise) != napi_ok) return {};
+  (new Work<Body, Finish>(env, deferred, std::move(body), std::move(finish)))->Queue();
+  return {env, promise};
 }
 
 #endif

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Process, processes, spawn } from 'fancyproc'
 import { fork } from './support/fork.ts'
 import { on, patient } from './support/machine.ts'
-import { fds, stat } from './support/proc.ts'
+import { comm, fds, stat } from './support/proc.ts'
 
 const children: Process[] = []
 afterEach(async () => {
@@ -71,6 +71,8 @@ describe('exited', () => {
     // sleep(1) has a child, and does not know.
     const child = await shell("exec 3<&0; sh -c 'read x; exit 3' <&3 & echo $!; exec sleep 1000")
     using handle = processes.open(await pidFrom(child))
+    // Its shell would reap it.
+    while (comm(child.pid ?? 'self') !== 'sleep') await new Promise(setImmediate)
     child.stdin?.end('\n')
     expect(await handle.exited).toEqual({ code: 3, signal: null })
     expect(stat(handle.pid)[0]).toBe('Z')

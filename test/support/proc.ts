@@ -28,6 +28,8 @@ export function stat(pid: Pid): string[] {
 
 export const session = (pid: Pid): number => Number(stat(pid)[3])
 
+export const comm = (pid: Pid): string => readFileSync(`${directory(pid)}/comm`, 'latin1').trimEnd()
+
 /** A namespace's inode, e.g. 'uts:[4026531838]'. */
 export function namespace(pid: Pid, kind: string): string {
   return readlinkSync(`${directory(pid)}/ns/${kind}`)
