@@ -28,7 +28,7 @@ export class FlagTable<Name extends string> {
     return this.#named(flags) ?? Number(this.#combine(flags, argument, 0xffff_ffffn))
   }
 
-  /** An array of names alone, for which no bigint has to be allocated. */
+  /** An array of names alone, of 32 bits: no bigint has to be allocated. */
   #named(flags: unknown): number | undefined {
     if (!Array.isArray(flags)) return undefined
     let all = 0

@@ -80,8 +80,8 @@ class Writer {
 
   /** Room of a size, 8-aligned and zeroed; where it begins. */
   reserve(size: number): number {
+    this.#grow(this.length + 7 + size)
     const at = (this.length + 7) & ~7
-    this.#grow(at + size)
     this.bytes.fill(0, this.length, at + size)
     this.length = at + size
     return at
@@ -126,6 +126,8 @@ class Writer {
 
   #grow(size: number): void {
     if (size <= this.bytes.length) return
+    // Far below 2^31, from which on the arithmetic of 32 bits would go wrong.
+    if (size > MOST_SIZE) throw tooLarge()
     const larger = new Uint8Array(Math.max((size + 7) & ~7, this.bytes.length * 2))
     larger.set(this.bytes.subarray(0, this.length))
     this.#replace(larger)
@@ -156,6 +158,8 @@ class Writer {
     }
   }
 }
+
+const tooLarge = (): Error => outOfRange('steps', 'read and write more than a gigabyte together')
 
 const utf8 = new TextEncoder()
 const writer = new Writer()
@@ -322,7 +326,7 @@ export function encode({
     writer.u32(header + 60, env.length)
   }
   const end = encoder.place(STATUS_SIZE + writer.length)
-  if (end > MOST_SIZE) throw outOfRange('steps', 'read more than a gigabyte together')
+  if (end > MOST_SIZE) throw tooLarge()
   writer.u32(header, VERSION)
   writer.u32(header + 4, end)
   writer.u32(header + 8, flags | encoder.flags)

@@ -26,14 +26,15 @@ const EINVAL = 22
 
 /** Steps name what they send; the native side counts. */
 function nameFds(steps: readonly Step[]): { steps: readonly Step[]; names: string[] } {
-  const names: string[] = []
-  if (lastIndexOf(steps, 'send_fd') < 0) return { steps, names }
+  if (lastIndexOf(steps, 'send_fd') < 0) return { steps, names: [] }
+  const numbers = new Map<string, number>()
   const numbered = steps.map((step) => {
     if (!(step instanceof SendFdStep)) return step
-    if (!names.includes(step.name)) names.push(step.name)
-    return step.at(names.indexOf(step.name))
+    const number = numbers.get(step.name) ?? numbers.size
+    numbers.set(step.name, number)
+    return step.at(number)
   })
-  return { steps: numbered, names }
+  return { steps: numbered, names: [...numbers.keys()] }
 }
 
 function isInit(options: Checked): boolean {

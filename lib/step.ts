@@ -125,7 +125,8 @@ export function flatten(steps: unknown, argument = 'steps'): Step[] {
         continue
       }
       if (!Array.isArray(item)) return refuse(`expected a step, got ${show(item)}`)
-      if (item === list || outer.some((place) => place.list === item)) refuse('this array contains itself')
+      if (item === list || outer.some((place) => place.list === item))
+        return refuse('this array contains itself')
       outer.push({ list, at })
       list = item
       at = 0

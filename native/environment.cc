@@ -43,6 +43,14 @@ bool Environment::post(uint32_t id, EventKind kind, std::initializer_list<double
   return true;
 }
 
+void Environment::drop(const std::vector<Event>& events) {
+  for (const Event& event : events)
+    if (event.kind == static_cast<double>(EventKind::fd) ||
+        event.kind == static_cast<double>(EventKind::data) ||
+        event.kind == static_cast<double>(EventKind::label))
+      ::close(static_cast<int>(event.values[1]));
+}
+
 void Environment::deliver(napi_env env, napi_value on_events, void* context, void*) {
   // Without an env the queue is only being emptied.
   if (env == nullptr) return;
@@ -55,7 +63,8 @@ void Environment::deliver(napi_env env, napi_value on_events, void* context, voi
   void* data = nullptr;
   napi_value buffer, rows, receiver;
   size_t length = events.size() * sizeof(Event);
-  if (napi_create_arraybuffer(env, length, &data, &buffer) != napi_ok) return;
+  // Of a Worker that is being terminated.
+  if (napi_create_arraybuffer(env, length, &data, &buffer) != napi_ok) return drop(events);
   std::memcpy(data, events.data(), length);
   napi_create_typedarray(env, napi_float64_array, length / sizeof(double), buffer, 0, &rows);
   napi_get_undefined(env, &receiver);
@@ -113,11 +122,7 @@ void Environment::close() {
     children.swap(children_);
     undelivered.swap(events_);
   }
-  for (const Event& event : undelivered)
-    if (event.kind == static_cast<double>(EventKind::fd) ||
-        event.kind == static_cast<double>(EventKind::data) ||
-        event.kind == static_cast<double>(EventKind::label))
-      ::close(static_cast<int>(event.values[1]));
+  drop(undelivered);
   for (auto& [id, child] : children) child->abandon();
   for (auto& [id, watch] : polled_) watcher::forget(watch);
   polled_.clear();

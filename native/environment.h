@@ -51,6 +51,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
   void remove(uint32_t id);
 
  private:
+  // Closes the descriptors in events that nobody will be told.
+  static void drop(const std::vector<Event>& events);
   static void deliver(napi_env env, napi_value on_events, void* context, void* data);
   void close();
 

@@ -145,11 +145,12 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('a frozen cgroup', () => {
   const parked = (pids: number[]): number =>
     pids.filter((pid) => readlinkSync(`/proc/${String(pid)}/exe`) === process.execPath).length
 
+  const beside: Promise<RunResult>[] = []
+
   /**
    * Spawns more than there are spawners, and freezes the cgroup, so that the last ones come too late. A network
    * namespace makes clone3 take longer than spawn() does: in an emulated machine the spawners would keep up.
    */
-  const beside: Promise<RunResult>[] = []
   const freezeAmid = async (cgroup: Cgroup): Promise<Process[]> => {
     const options: SpawnOptions = { ...quiet, cgroup, namespaces: ['net'] }
     const children = Array.from({ length: 64 }, () => spawn('true', [], options))

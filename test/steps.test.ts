@@ -453,6 +453,37 @@ describe('arguments for the native side', () => {
     expect(steps.windowSize(0, 80, 24).args[2]).toEqual(Uint8Array.of(24, 0, 80, 0, 0, 0, 0, 0))
   })
 
+  test('are encoded as native/plan.h says', () => {
+    const last = ['a', 'é', '€', '😀']
+    const texts = [1, 63, 64, 65, 4095, 4096, 4097, 20000].flatMap((length) =>
+      last.map((end) => `/${'x'.repeat(length - 1)}${end}`),
+    )
+    const flags = [0, 1, 2n ** 32n, 1n << 63n]
+    const list = texts.map((text, i) => steps.openat2(text, { flags: flags[i % flags.length]! }))
+    const { bytes } = encode({ steps: list })
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    const [count, ops] = [view.getUint32(12, true), view.getUint32(16, true) - 4096]
+    expect(count).toBe(list.length)
+    let at = ops
+    for (const [i, step] of list.entries()) {
+      expect([view.getUint16(at + 2, true), view.getInt16(at + 4, true)]).toEqual([step.args.length, -1])
+      const cell = (index: number): [number, number, bigint] => {
+        const place = at + 16 + index * 16
+        return [
+          view.getUint32(place, true),
+          view.getUint32(place + 4, true),
+          view.getBigUint64(place + 8, true),
+        ]
+      }
+      expect(cell(0)).toEqual([1, 0, 2n ** 64n - 100n]) // AT_FDCWD
+      const [kind, length, value] = cell(1)
+      const text = Buffer.from(bytes.subarray(Number(value) - 4096, Number(value) - 4096 + length))
+      expect([kind, text.toString(), bytes[Number(value) - 4096 + length]]).toEqual([2, texts[i], 0])
+      expect(cell(2)).toEqual([1, 0, BigInt(step.args[2] as number)])
+      at += 16 + step.args.length * 16
+    }
+  })
+
   test('are copies of bytes that the caller may change', () => {
     const bytes = Buffer.from('abc')
     const step = steps.writeFile('/a', bytes)

@@ -179,6 +179,7 @@ static void* launcher(void* stack) {
 }
 
 static void* watcher(void* unused) {
+  (void)unused;
   struct epoll_event event;
   siginfo_t info;
   for (;;) {
@@ -188,7 +189,6 @@ static void* watcher(void* unused) {
     close(event.data.fd);
     eventfd_write(news, 1);
   }
-  return unused;
 }
 
 static void start_relay(void* stack) {
@@ -276,6 +276,7 @@ int main(int argc, char** argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   while (fgets(line, sizeof line, stdin) != NULL) {
     stays = line[0] == '+';
+    if (stays && relay) return 2;
     long count = atol(line);
     if (stays) {
       long all = atomic_load(&standing_count) + count;
