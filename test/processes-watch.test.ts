@@ -11,9 +11,7 @@ const source = ((): 'connector' | 'polling' => {
   void watch.return()
   return watch.source
 })()
-const connected = source === 'connector' ? test : test.skip
-const name = (text: string): string =>
-  source === 'connector' ? text : `${text} [skipped: needs the proc connector]`
+const connected = on({ own: [source === 'connector', 'the proc connector'] }).test
 
 const watches: ReturnType<typeof processes.watch>[] = []
 const children: Process[] = []
@@ -50,7 +48,7 @@ const hasEnded =
     seen.at(-1)?.type === 'exit' && of(pid, seen.slice(-1)).length === 1
 
 describe('from the connector', () => {
-  connected(name('start, exec, exit'), async () => {
+  connected('start, exec, exit', async () => {
     const events = watch()
     const child = spawn('sh', ['-c', 'exit 3'], { stdio: 'ignore' })
     const { pid } = await child.spawned
@@ -64,7 +62,7 @@ describe('from the connector', () => {
     expect(seen.at(-1)).toEqual({ type: 'exit', pid, code: 3, signal: null })
   })
 
-  connected(name('a signal; and what nobody else would see: a process that lives for a moment'), async () => {
+  connected('a signal; and what nobody else would see: a process that lives for a moment', async () => {
     const events = watch()
     const child = spawn('sh', ['-c', '(kill -USR2 $(sh -c "echo \\$PPID")); true'], { stdio: 'ignore' })
     const { pid } = await child.spawned
@@ -75,7 +73,7 @@ describe('from the connector', () => {
     expect(of(inner, seen).at(-1)).toEqual({ type: 'exit', pid: inner, code: null, signal: 'SIGUSR2' })
   })
 
-  connected(name('threads are no processes, and the first one’s end is not the process’s'), async () => {
+  connected('threads are no processes, and the first one’s end is not the process’s', async () => {
     const events = watch()
     const child = spawn(process.execPath, ['-e', 'process.exitCode = 5'], { stdio: 'ignore' })
     const { pid } = await child.spawned
@@ -84,7 +82,7 @@ describe('from the connector', () => {
     expect(seen.at(-1)).toMatchObject({ code: 5 })
   })
 
-  connected(name('many, none of them lost and not told of'), async () => {
+  connected('many, none of them lost and not told of', async () => {
     const count = scaled(300)
     const script = `i=0; while [ $i -lt ${String(count)} ]; do (:); i=$((i+1)); done`
     // The machine's other processes may start so many that the kernel drops some, which it says.
@@ -105,7 +103,7 @@ describe('from the connector', () => {
   })
 
   connected(
-    name('what nobody takes is lost, and that is told'),
+    'what nobody takes is lost, and that is told',
     async () => {
       const events = watch()
       // The kernel has an event for each new name too, and a name is given faster than a process is made.
@@ -129,7 +127,7 @@ describe('from the connector', () => {
       const { pid } = await child.spawned
       expect(of(pid, await until(events, hasEnded(pid)))).not.toHaveLength(0)
     },
-    patient(120_000),
+    120_000,
   )
 
   on({ user: 'root' }).test('is refused in a pid namespace; polling is not', async () => {
@@ -197,7 +195,7 @@ describe.each(['connector', 'polling'] as const)('the end of %s', (kind) => {
   const which = kind === 'polling' ? test : connected
   const options = { source: kind, interval: 10 }
 
-  which(name('return() ends a next() that waits'), async () => {
+  which('return() ends a next() that waits', async () => {
     const events = watch(options)
     const drained = (async () => {
       for (;;) if ((await events.next()).done) return 'over'
@@ -208,7 +206,7 @@ describe.each(['connector', 'polling'] as const)('the end of %s', (kind) => {
     expect(await events.next()).toEqual({ done: true, value: undefined })
   })
 
-  which(name('a signal ends it with its reason'), async () => {
+  which('a signal ends it with its reason', async () => {
     const abort = new AbortController()
     const events = watch({ ...options, signal: abort.signal })
     const drained = (async () => {
@@ -219,7 +217,7 @@ describe.each(['connector', 'polling'] as const)('the end of %s', (kind) => {
     expect(() => processes.watch({ ...options, signal: abort.signal })).toThrow('enough')
   })
 
-  which(name('leaves nothing behind: no descriptor, nothing that keeps the event loop alive'), async () => {
+  which('leaves nothing behind: no descriptor, nothing that keeps the event loop alive', async () => {
     const before = Object.keys(fds('self')).length
     for (let i = 0; i < 5; i++) {
       await using events = processes.watch(options)

@@ -167,7 +167,7 @@ describe('a process is told of as /proc does', () => {
 })
 
 const hasKernelThreads = existsSync('/proc/2/comm') && readFileSync('/proc/2/comm', 'utf8') === 'kthreadd\n'
-const kernelThreads = async (): Promise<void> => {
+on({ own: [hasKernelThreads, 'the first pid namespace'] }).test('kernel threads', async () => {
   expect(await one({ pid: 2 })).toMatchObject({
     comm: 'kthreadd',
     ppid: 0,
@@ -175,9 +175,7 @@ const kernelThreads = async (): Promise<void> => {
     executable: undefined,
     vsize: 0,
   })
-}
-if (hasKernelThreads) test('kernel threads', kernelThreads)
-else test.skip('kernel threads [skipped: needs the first pid namespace]', kernelThreads)
+})
 
 describe('all of them', () => {
   test('are those of ps, with the same columns', async () => {

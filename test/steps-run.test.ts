@@ -37,7 +37,7 @@ import {
 } from 'fancyproc/steps'
 import { isolated, rights } from './support/isolated.ts'
 import { on } from './support/machine.ts'
-import { limits, session, statusField, strings, status } from './support/proc.ts'
+import { comm, limits, session, statusField, strings, status } from './support/proc.ts'
 import { begun, blocked, scratch } from './support/scratch.ts'
 
 const path = scratch()
@@ -159,7 +159,7 @@ describe('names', () => {
   test("of the task, until its program gives it the program's", async () => {
     const child = spawn('true', { steps: [setName('fifteen letters'), blocked(path('named'))] })
     const pid = await begun(child)
-    expect(readFileSync(`/proc/${String(pid)}/comm`, 'utf8')).toBe('fifteen letters\n')
+    expect(comm(pid)).toBe('fifteen letters')
     await child[Symbol.asyncDispose]()
   })
 })

@@ -243,12 +243,15 @@ static int64_t cpu(void) {
 static void serve(long count, char* stacks) {
   pthread_t others[MOST_THREADS];
   int64_t start = nanoseconds(), used = cpu();
-  if (relay) order(count);
-  atomic_store(&left, relay ? 0 : count);
-  for (long i = 1; i < threads; i++)
-    if (pthread_create(&others[i], NULL, run, stacks + i * STACK_SIZE) != 0) fail("pthread_create");
-  run(stacks);
-  for (long i = 1; i < threads; i++) pthread_join(others[i], NULL);
+  if (relay) {
+    order(count);
+  } else {
+    atomic_store(&left, count);
+    for (long i = 1; i < threads; i++)
+      if (pthread_create(&others[i], NULL, run, stacks + i * STACK_SIZE) != 0) fail("pthread_create");
+    run(stacks);
+    for (long i = 1; i < threads; i++) pthread_join(others[i], NULL);
+  }
   printf("%lld %lld\n", (long long)(nanoseconds() - start), (long long)(cpu() - used));
 }
 

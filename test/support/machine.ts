@@ -29,6 +29,8 @@ export interface Machine {
   psi?: boolean
   /** false: not with the addon built for the sanitizers. */
   sanitizer?: boolean
+  /** What only one file asks: whether it is so here, and what it is that is needed. */
+  own?: readonly [isSo: boolean, needed: string]
 }
 
 export interface Facts {
@@ -105,7 +107,7 @@ function older(version: string, wanted: string): boolean {
 
 /** Why a test for `machine` doesn't apply here; undefined if it does. */
 export function unmet(machine: Machine): string | undefined {
-  const { user, lsm, cgroup, kernel, before, arch, userns, psi, sanitizer } = machine
+  const { user, lsm, cgroup, kernel, before, arch, userns, psi, sanitizer, own } = machine
   if (user && user !== facts.user) return `needs ${user === 'root' ? 'root' : 'an ordinary user'}`
   if (lsm && !list(lsm).includes(facts.lsm)) {
     return `needs LSM ${list(lsm).join(' or ')}, here: ${facts.lsm}`
@@ -130,6 +132,7 @@ export function unmet(machine: Machine): string | undefined {
   if (sanitizer !== undefined && sanitizer !== facts.sanitizer) {
     return sanitizer ? 'needs the sanitizer build' : 'not with the sanitizer build'
   }
+  if (own && !own[0]) return `needs ${own[1]}`
   return undefined
 }
 
