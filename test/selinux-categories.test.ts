@@ -322,15 +322,35 @@ on({ lsm: 'selinux' }).describe('a live process', () => {
   }, 300_000)
 })
 
-on({ user: 'root' }).test("root relies on no file of another user's", async () => {
-  writeFileSync(lockFile, '')
-  chmodSync(lockFile, 0o666)
-  chownSync(lockFile, 65534, 65534)
-  await expect(allocate()).rejects.toMatchObject({
-    code: 'EACCES',
-    path: lockFile,
-    message: expect.stringContaining("uid 65534's"),
+on({ user: 'root' }).describe("another user's file", () => {
+  const theirs = (): void => {
+    writeFileSync(lockFile, '')
+    chmodSync(lockFile, 0o666)
+    chownSync(lockFile, 65534, 65534)
+  }
+
+  test('makes way for one of root, which relies on no other', async () => {
+    theirs()
+    await Promise.all(Array.from({ length: 8 }, () => allocate()))
+    expect(new Set(held.map(({ level }) => level)).size).toBe(8)
+    expect(statSync(lockFile)).toMatchObject({ uid: 0, size: 0 })
   })
-  chownSync(lockFile, 0, 0)
-  expect((await allocate()).released).toBe(false)
+
+  test('does not while pairs in it are held, nor if it holds anything else', async () => {
+    theirs()
+    {
+      using _ = occupy([1, 2])
+      await expect(allocate()).rejects.toMatchObject({
+        code: 'EACCES',
+        path: lockFile,
+        hint: expect.stringMatching(/^it is uid 65534's, .* has pairs that are held/) as unknown,
+      })
+    }
+    writeFileSync(lockFile, 'something else')
+    await expect(allocate()).rejects.toMatchObject({
+      code: 'EACCES',
+      hint: expect.stringContaining('is not empty') as unknown,
+    })
+    expect(statSync(lockFile)).toMatchObject({ uid: 65534, size: 14 })
+  })
 })

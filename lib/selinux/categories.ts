@@ -2,6 +2,7 @@
 // share, and the kernel unlocks it when he ends, however he ends.
 import fs, { promises } from 'node:fs'
 import { constants } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import { inspect, promisify } from 'node:util'
 import { codeOf, kernelError } from '../cgroups/files.ts'
 import { check, invalid, KernelError, show } from '../errors.ts'
@@ -14,6 +15,8 @@ import { Context, Level, Range } from './context.ts'
 const COUNT = 1024
 /** The byte of a pair is first * 1024 + second. */
 const BYTES = COUNT * COUNT
+/** Longer than root holds all bytes of a file that it removes. */
+const MOMENT = 10
 
 const fstat = promisify(fs.fstat)
 const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = fs.constants
@@ -173,17 +176,37 @@ async function isCurrent(fd: number, path: string): Promise<boolean> {
       path,
       hint: 'it is no regular file',
     })
-  // Whoever owns it may remove it from a sticky directory, and others would lock another one.
-  if (stat.uid !== 0 && isRoot()) {
+  if (!isSame(await promises.lstat(path).catch(() => undefined), stat)) return false
+  if (stat.uid === 0 || !isRoot()) return true
+  await removeUnused(fd, path, stat)
+  return false
+}
+
+const isSame = (a: fs.Stats | undefined, b: fs.Stats): boolean => a?.dev === b.dev && a.ino === b.ino
+
+/**
+ * Whoever owns the file may remove it from a sticky directory, and others would lock another one: root relies on its own.
+ * One in which nobody holds a pair can go; others who have opened it see that it is no longer current.
+ */
+async function removeUnused(fd: number, path: string, stat: fs.Stats): Promise<void> {
+  const held = (): boolean => check(native().lock(fd, 0, BYTES), 'fcntl') !== 0
+  // By another root, too, who is about to remove it.
+  for (let tries = 0; stat.size > 0 || held(); tries++) {
+    if (stat.size === 0 && tries < 20) {
+      await delay(MOMENT)
+      continue
+    }
+    const why = stat.size > 0 ? 'is not empty' : 'has pairs that are held'
     throw new KernelError({
       errno: constants.errno.EACCES,
       syscall: 'open',
       path,
-      hint: `it is uid ${String(stat.uid)}'s, who may remove it while root relies on it: remove it, or name a lockFile`,
+      hint: `it is uid ${String(stat.uid)}'s, who may remove it while root relies on it, and ${why}: remove it, or name a lockFile`,
     })
   }
-  const named = await promises.lstat(path).catch(() => undefined)
-  return named?.dev === stat.dev && named.ino === stat.ino
+  // At once: as long as all of it is locked, others find no pair.
+  const named = fs.lstatSync(path, { throwIfNoEntry: false })
+  if (isSame(named, stat)) fs.unlinkSync(path)
 }
 
 /** Locks the first pair that is free in a range of bytes. */
@@ -210,10 +233,13 @@ function anyPair(): number {
 }
 
 /** Locks a pair: any one at random, and then the next one, so that the last one is found too. */
-function lockPair(fd: number, taken: Taken, path: string): [number, number] {
+async function lockPair(fd: number, taken: Taken, path: string): Promise<[number, number] | undefined> {
   const start = anyPair()
   const pair = lockWithin(fd, start, BYTES, taken) ?? lockWithin(fd, 0, start, taken)
   if (pair) return pair
+  // Root holds all of it while it removes it.
+  await delay(MOMENT)
+  if (!(await isCurrent(fd, path))) return undefined
   const hint =
     'all 523,776 pairs of categories are held, by others who have locked them in this file or by live processes'
   throw new KernelError({ errno: constants.errno.EAGAIN, syscall: 'fcntl', path, hint })
@@ -234,13 +260,13 @@ const hints = {
  * everybody. Needs no privilege; works where SELinux is off, where no label is met. Processes that this /proc
  * hides (hidepid, another pid namespace), or whose label the policy does not let us read, are not met: there the
  * lock alone counts. A container with directories of its own is a machine of its own here. Whoever owns the file, the
- * first who has allocated, can remove it, and those who come later get what the lock no longer tells of: root takes none
- * but root's own for that, others have to trust its owner.
+ * first who has allocated, can remove it, and those who come later get what the lock no longer tells of: root therefore
+ * replaces it by its own once no pair in it is held, others have to trust its owner.
  *
  * | errno  | when |
  * |--------|------|
  * | EAGAIN | none of the 523,776 pairs is left |
- * | EACCES | another user has made the file for himself, or its directory is not for this one; for root: it is not root's |
+ * | EACCES | another user has made the file for himself, or its directory is not for this one; for root: it is not root's, and in use |
  * | ENOENT | no such directory is for everybody: name a lockFile |
  * | ELOOP  | the file is a symbolic link |
  * | EINVAL | it is no regular file |
@@ -260,8 +286,9 @@ export async function allocateCategories(options: AllocateOptions = {}): Promise
     let fd = -1
     try {
       fd = await openFile(path)
-      if (await isCurrent(fd, path)) {
-        const [first, second] = lockPair(fd, taken, path)
+      const pair = (await isCurrent(fd, path)) ? await lockPair(fd, taken, path) : undefined
+      if (pair) {
+        const [first, second] = pair
         // After the lock: whoever had it before us may have ended, and left a process with it.
         await addLive(taken)
         if (!taken.has(first, second) && (await isCurrent(fd, path))) {
