@@ -8,6 +8,7 @@ import { argv, env, execPath, getuid } from 'node:process'
 
 import { asOrdinaryUser } from './ordinary.mjs'
 import { at, bin, Failure, main } from './project.mjs'
+import { lacking } from './vm/promised.mjs'
 import { saveReport } from './vm/report.mjs'
 
 /** The core: how programs start and fail, their steps, namespaces and labels, and what this kernel has. */
@@ -120,6 +121,8 @@ function listFailed(passes) {
 await main(() => {
   const gone = core.filter((path) => !existsSync(at(path)))
   if (gone.length > 0) throw new Failure(`not in the checkout: ${gone.join(', ')}`)
+  const missing = env.FANCYPROC_PROMISED ? lacking(JSON.parse(env.FANCYPROC_PROMISED)) : []
+  if (missing.length > 0) throw new Failure(`this machine was to have ${missing.join(', ')}`)
   const possible = getuid() === 0 ? ['root', 'user'] : ['user']
   const wanted = possible.filter((name) => name === (env.FANCYPROC_PASS || name))
   if (wanted.length === 0)

@@ -16,11 +16,15 @@ import { stdout } from 'node:process'
 import { clearTimeout, setTimeout } from 'node:timers'
 
 import { at, Failure } from '../project.mjs'
+import { say, seconds } from './cache.mjs'
 import { initramfs } from './initramfs.mjs'
 import { qemu } from './qemu.mjs'
 
 /** What the guest says last: what follows is the kernel's farewell. */
 const END = 'vm: end'
+
+/** What test/support/reporter.mjs says first. */
+const FIRST = 'the first test'
 
 const machines = {
   amd64: {
@@ -79,14 +83,17 @@ function options({ arch, accel, kernel, initrd, disks, lsm, shell }) {
   ]
 }
 
-/** Prints what the machine says until its end. */
-async function stream(output, log) {
+/** Prints what the machine says until its end, and after how long there was the first test. */
+async function stream(output, log, start) {
   const file = createWriteStream(log)
   let ended = false
+  let tested = false
   for await (const line of createInterface({ input: output })) {
     const text = line.replace(/\r/g, '')
     file.write(`${text}\n`)
     ended ||= text === END
+    if (!tested && text === FIRST) say(`the first test, ${seconds(start)} after the start`)
+    tested ||= text === FIRST
     if (!ended) stdout.write(`${text}\n`)
   }
   file.end()
@@ -95,7 +102,7 @@ async function stream(output, log) {
 /** Boots it, and what became of that. */
 export async function boot(
   directory,
-  { arch, accel, lsm, kernel, root, disks, settings, script, minutes, shell = false },
+  { arch, accel, lsm, kernel, root, disks, settings, script, start, minutes, shell = false },
 ) {
   const initrd = initramfs(directory, {
     busybox: root.busybox,
@@ -120,7 +127,7 @@ export async function boot(
     machine.on('error', reject)
     machine.on('close', (code, signal) => resolve(signal ?? code))
   })
-  if (!shell) await stream(machine.stdout, join(directory, 'console'))
+  if (!shell) await stream(machine.stdout, join(directory, 'console'), start)
   const how = await ended
   clearTimeout(limit)
 

@@ -55,6 +55,7 @@ await main(async () => {
     say(`booting ${chosen.version} with ${lsm}, ${seconds(start)} after the start`)
     const variables = {
       FANCYPROC_MACHINE: `Linux ${version} ${lsm} ${arch} node ${options['--node']}`,
+      FANCYPROC_PROMISED: JSON.stringify({ kernel: version, lsm }),
       // They come back with the results.
       FANCYPROC_REPORTS: '/run/vm/out/reports',
       FANCYPROC_PASS: user,
@@ -75,6 +76,7 @@ await main(async () => {
       disks: [modules, project],
       settings: { ROWS: stdout.rows ?? 24, COLUMNS: stdout.columns ?? 80 },
       script: `${exports.join('')}${mode === 'shell' ? rest.join(' ') : suite}\n`,
+      start,
       minutes: Number(options['--minutes']),
       shell: mode === 'shell' && rest.length === 0,
     })

@@ -4,7 +4,7 @@ import { arch, release } from 'node:os'
 import { join } from 'node:path'
 import { env } from 'node:process'
 
-import { at, Failure } from '../project.mjs'
+import { at, digest, Failure } from '../project.mjs'
 
 const reports = env.FANCYPROC_REPORTS || at('.vm/reports')
 
@@ -15,9 +15,15 @@ function machine() {
 
 const nameOf = ({ machine, pass, smoke }) => `${machine}, as ${pass}${smoke ? ', smoke' : ''}`
 
+/** What a report is about: of another state of these it says nothing. */
+const code = () => digest(['lib', 'native', 'test', 'examples'])
+
 /** `pass`: what scripts/test.mjs has of one. */
 export function saveReport({ name, smoke, passed, failed, ran, skipped }) {
-  const report = { machine: machine(), pass: name, smoke, at: Date.now(), passed, failed, ran, skipped }
+  const report = {
+    ...{ machine: machine(), code: code(), pass: name, smoke, at: Date.now() },
+    ...{ passed, failed, ran, skipped },
+  }
   mkdirSync(reports, { recursive: true })
   writeFileSync(join(reports, `${nameOf(report).replace(/[ ,]+/g, '-')}.json`), JSON.stringify(report))
 }
@@ -30,10 +36,13 @@ export function collectReports(out) {
 
 /** `brief`: only the machines, and the tests that ran on none of them. */
 export function printUnion({ brief = false } = {}) {
-  const all = (existsSync(reports) ? readdirSync(reports).sort() : []).map((name) =>
+  const found = (existsSync(reports) ? readdirSync(reports).sort() : []).map((name) =>
     JSON.parse(readFileSync(join(reports, name), 'utf8')),
   )
-  if (all.length === 0) throw new Failure('no reports: run npm test, npm run test:vm')
+  const ours = code()
+  const [all, others] = [true, false].map((same) => found.filter(({ code }) => (code === ours) === same))
+  for (const report of others) console.log(`-  ${nameOf(report)}: of other code, left out`)
+  if (all.length === 0) throw new Failure('no report of this code: run npm test, npm run test:vm')
 
   const letter = (index) => String.fromCharCode(97 + index)
   all.forEach((report, index) => {

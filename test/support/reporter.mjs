@@ -18,10 +18,17 @@ export default class Reporter {
   #pattern
   #root
   #error
+  #began = false
 
   constructor({ testNamePattern, rootDir }) {
     this.#pattern = testNamePattern ? new RegExp(testNamePattern, 'i') : undefined
     this.#root = rootDir
+  }
+
+  /** scripts/vm/boot.mjs tells how long the machine took until then. */
+  onTestCaseStart() {
+    if (process.env.FANCYPROC_PROMISED && !this.#began) console.error('the first test')
+    this.#began = true
   }
 
   onRunComplete(_contexts, { testResults, numPassedTests, numFailedTests, numTotalTestSuites }) {
