@@ -31,8 +31,9 @@ export interface KernelErrorDetails {
   reason?: 'oom_kill' | undefined
   /** Name of the system call, e.g. 'pivot_root'. */
   syscall: string
-  /** Index of the step that failed. */
+  /** Index of the step that failed, and where it was written. */
   step?: number | undefined
+  place?: string | undefined
   /** The call as strace would print it. */
   call?: string | undefined
   /** Arguments of the step. */
@@ -52,6 +53,7 @@ export class KernelError extends Error {
   /** Negative, as in Node's system errors. */
   readonly errno: number
   readonly syscall: string
+  /** Of the step that failed, in the list without lists within it; the message says where it was written. */
   declare readonly step?: number
   declare readonly args?: readonly unknown[]
   declare readonly path?: string
@@ -63,12 +65,13 @@ export class KernelError extends Error {
   declare readonly reason?: 'oom_kill'
 
   constructor(details: KernelErrorDetails) {
-    const { errno, signal, reason, syscall, step, call, args, path, dest, hint, cause } = details
+    const { errno, signal, reason, syscall, step, place, call, args, path, dest, hint, cause } = details
     const code = errno === 0 ? (signal ?? 'ECHILD') : errnoName(errno)
     let message = `${code}: ${errno === 0 ? 'the child ended during its setup' : describe(errno)}, ${syscall}`
     if (path !== undefined) message += ` '${path}'`
     if (dest !== undefined) message += ` -> '${dest}'`
-    if (step !== undefined) message += `\n  at steps[${String(step)}]${call === undefined ? '' : `: ${call}`}`
+    if (step !== undefined)
+      message += `\n  at ${place ?? `steps[${String(step)}]`}${call === undefined ? '' : `: ${call}`}`
     if (hint !== undefined) message += `\n  hint: ${hint}`
     super(message, cause === undefined ? undefined : { cause })
     this.code = code

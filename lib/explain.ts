@@ -5,6 +5,7 @@ import { errnoName, KernelError } from './errors.ts'
 import { type Checked, signalName } from './options.ts'
 import type { SetupFailure } from './process.ts'
 import { whyNotExecuted } from './selinux/execve.ts'
+import { placeOf } from './step.ts'
 import { whyNoUserNamespace } from './steps/namespace.ts'
 
 const PHASE_PROLOGUE = 1
@@ -39,10 +40,23 @@ const prologueCalls = [
 
 const CLONE_NEWUSER = 0x10000000
 
+/** Steps by the places where the caller wrote them. */
+export function stepNames({
+  written: [from, to] = [0, Infinity],
+  given,
+}: Explained): (index: number) => string {
+  return (index) => {
+    if (index < from || index >= to) return 'join'
+    return given === undefined ? `steps[${String(index - from)}]` : placeOf(given, index - from)
+  }
+}
+
 /** What was wanted of the child. */
 export type Explained = Pick<Checked, 'flags' | 'steps' | 'cgroup' | 'file' | 'path'> & {
   /** Which of the steps the caller wrote, from one index to another; the others are of `join`. */
   written?: readonly [from: number, to: number] | undefined
+  /** As the caller gave them, in lists within lists. */
+  given?: unknown
 }
 
 function readNumber(path: string): number | undefined {
@@ -205,6 +219,7 @@ export function explain(failure: SetupFailure, options: Explained, { said, oomKi
     const [from, to] = options.written ?? [0, Infinity]
     const where = {
       step: index >= from && index < to ? index - from : undefined,
+      place: stepNames(options)(index),
       call: call && `${call.syscall}(${call.args.join(', ')})`,
       args: step?.args,
       path: step?.path,

@@ -46,7 +46,7 @@ export async function inNamespaces(
   try {
     if (joined.become.length > 0 || joined.cgroup || joined.env)
       throw invalid('join.inherit', 'only root and cwd mean something where no program is executed')
-    return await perform(flat, { before: joined.enter, signal })
+    return await perform(flat, { before: joined.enter, given: steps, signal })
   } finally {
     joined[Symbol.dispose]()
   }

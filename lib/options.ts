@@ -166,8 +166,9 @@ export interface Checked {
   stdio: Source[]
   columns: number | undefined
   rows: number | undefined
-  /** Which of the steps the caller wrote. */
+  /** Which of the steps the caller wrote, and how. */
   written: readonly [from: number, to: number]
+  given: SpawnOptions['steps']
   namespaces: SpawnOptions['namespaces']
   cgroup: SpawnOptions['cgroup']
   signal: AbortSignal | undefined
@@ -260,6 +261,7 @@ export function checkOptions(file: unknown, args: unknown, options: unknown, joi
     setTid: pids(given.setTid),
     steps: joined ? [...joined.enter, ...written, ...joined.become] : written,
     written: [before, before + written.length],
+    given: given.steps,
     stdio,
     columns,
     rows,

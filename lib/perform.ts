@@ -2,21 +2,13 @@
 import { follow, forget, readResults, type Receiver, receive, reference } from './children.ts'
 import { deferred } from './deferred.ts'
 import { errnoNumber, KernelError } from './errors.ts'
-import type { Explained } from './explain.ts'
+import { type Explained, stepNames } from './explain.ts'
 import { Fd } from './fd.ts'
 import { EVENT_DATA, EVENT_ERROR, EVENT_EXIT, EVENT_FD, EVENT_HELD, native } from './native.ts'
 import { encode, NEWUSER, type Result } from './plan.ts'
-import {
-  abortError,
-  assemble,
-  type Assembled,
-  checkGivenFds,
-  checkSteps,
-  stepNames,
-  submit,
-} from './spawn.ts'
+import { abortError, assemble, type Assembled, checkGivenFds, checkSteps, submit } from './spawn.ts'
 import { signalName } from './options.ts'
-import type { Step } from './step.ts'
+import type { Step, Steps } from './step.ts'
 
 const CLD_EXITED = 1
 const CLONE_NEWUSER = 0x1000_0000
@@ -37,6 +29,8 @@ export interface PerformOptions {
   flags?: number
   /** Steps that come before those that errors count. */
   before?: readonly Step[]
+  /** The steps as the caller wrote them, for errors. */
+  given?: readonly Steps[]
   signal?: AbortSignal | undefined
 }
 
@@ -123,10 +117,11 @@ function ended(how: number, status: number): KernelError {
  *     perform([open('self/ns/net', 'O_RDONLY', undefined, { dirfd: procfs }) …, sendFd('net', …)], { flags: CLONE_NEWNET })
  */
 export async function perform(steps: readonly Step[], options: PerformOptions = {}): Promise<Results> {
-  const { flags = 0, before = [], signal } = options
+  const { flags = 0, before = [], given, signal } = options
   const wanted: Explained = {
     steps: [...before, ...steps],
     written: [before.length, Infinity],
+    given,
     flags,
     cgroup: undefined,
     file: '',

@@ -3,7 +3,7 @@ import { fstatSync } from 'node:fs'
 import { assertSpawnable, countOomKills, openForSpawn } from './cgroups.ts'
 import { invalid, KernelError, show } from './errors.ts'
 import { debug } from './debug.ts'
-import { explain, type Explained } from './explain.ts'
+import { explain, type Explained, stepNames } from './explain.ts'
 import { type FdLike, fdNumber, isFdLike } from './fd.ts'
 import { holdMaps, type RunTool, writeMap } from './idmap.ts'
 import { requireModule } from './lsm.ts'
@@ -45,11 +45,6 @@ function isInit(options: Checked): boolean {
     .slice(0, last + 1)
     .filter(({ operation }) => operation === 'unshare' || operation === 'clone')
   return makers.some(({ args }) => (Number(args[0]) & CLONE_NEWPID) !== 0)
-}
-
-/** Steps by the places where the caller wrote them. */
-export function stepNames({ written: [from, to] = [0, Infinity] }: Explained): (index: number) => string {
-  return (index) => (index >= from && index < to ? `steps[${String(index - from)}]` : 'join')
 }
 
 /** Throws for lists that cannot work. */

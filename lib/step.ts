@@ -103,6 +103,10 @@ function ignoredErrnos(operation: string, names: readonly string[]): number[] {
   })
 }
 
+/** What is at a list's place has just been taken from it. */
+const places = (taken: readonly { at: number }[]): string =>
+  taken.map(({ at }) => `[${String(at - 1)}]`).join('')
+
 /** Steps, and arrays of them, to any depth. */
 export type Steps = Step | readonly Steps[]
 
@@ -114,8 +118,7 @@ export function flatten(steps: unknown, argument = 'steps'): Step[] {
   let list: readonly unknown[] = steps
   let at = 0
   const refuse = (problem: string): never => {
-    const name = [...outer, { at }].map((place) => `[${String(place.at - 1)}]`).join('')
-    throw invalid(`${argument}${name}`, problem)
+    throw invalid(`${argument}${places([...outer, { at }])}`, problem)
   }
   for (;;) {
     if (at < list.length) {
@@ -133,6 +136,29 @@ export function flatten(steps: unknown, argument = 'steps'): Step[] {
     } else {
       const place = outer.pop()
       if (!place) return flat
+      list = place.list
+      at = place.at
+    }
+  }
+}
+
+/** Where in such a list a step was written: `steps[1][0]` for one of a helper's; by its index when it is no longer there. */
+export function placeOf(steps: unknown, index: number): string {
+  const outer: { list: readonly unknown[]; at: number }[] = []
+  let list = Array.isArray(steps) ? (steps as readonly unknown[]) : []
+  let at = 0
+  let before = index
+  for (;;) {
+    const item = list[at++]
+    if (Array.isArray(item)) {
+      outer.push({ list, at })
+      list = item
+      at = 0
+    } else if (at <= list.length) {
+      if (before-- === 0) return `steps${places([...outer, { at }])}`
+    } else {
+      const place = outer.pop()
+      if (!place) return `steps[${String(index)}]`
       list = place.list
       at = place.at
     }

@@ -27,7 +27,7 @@ const programs: Record<string, [text: string, verdict: string, stdout?: string]>
   'snoop.sh': [
     'cat /etc/shadow; echo /*; [ -w /proc/sys/kernel/core_pattern ] && echo writable; grep CapEff /proc/self/status; id -u',
     'ok',
-    '"/bin /dev /lib /lib64 /proc /usr /work...',
+    '"/bin /dev /lib /lib64 /proc /usr /wor..."',
   ],
   'capable.sh': ['mount -t tmpfs x /work || grep CapEff /proc/self/status', 'ok', '"CapEff:\\t0000000000000000\\n"'],
   'sysctl.sh': ['[ -w /proc/sys/kernel/core_pattern ] || id -u', 'ok', '"1000\\n"'],

@@ -79,6 +79,7 @@ export async function create<K extends HeldNamespace>(
   })
   const results = await perform([...flatten(steps, 'create: steps'), ...sent.flat()], {
     flags: namespaceFlags(list, 'create: kinds'),
+    given: steps,
   })
   return new Created(results, list) as unknown as CreatedNamespaces<K>
 }
