@@ -156,7 +156,7 @@ on(machine).describe('around them', () => {
     const id = facts.user === 'root' ? '0' : String(process.getuid!())
     const { steps } = await traced(`{ steps: [setresuid(${id}), chdir('/'), unshare([])] }`)
     expect(steps.map(({ name }) => name)).toEqual([
-      'setresuid', 'prctl', 'ppoll', 'chdir', 'unshare', 'prctl', 'ppoll',
+      'setresuid', 'prctl', 'ppoll', 'chdir', 'getcwd', 'unshare', 'prctl', 'ppoll',
     ]) // prettier-ignore
   })
 })

@@ -4,7 +4,8 @@ import { cell, fd as fdArgument, type FdArgument, integer, path } from './argume
 import { call, fdName, octal, quote } from './strace.ts'
 
 /**
- * `int chdir(const char *path)`: the working directory, where relative paths start. Since Linux 1.0.
+ * `int chdir(const char *path)`: the working directory, where relative paths start; within the root, which is asked of
+ * getcwd(2) afterwards. Since Linux 1.0.
  *
  * Acts on: the child. Needs no privilege but search permission.
  *
@@ -13,15 +14,22 @@ import { call, fdName, octal, quote } from './strace.ts'
  * | ENOENT  | no such directory, in the root that the steps before have made |
  * | ENOTDIR | no directory |
  * | EACCES  | no search permission on the way |
+ * | EXDEV   | the path leads out of the root, as one through /proc/self/fd may |
+ * | ENAMETOOLONG | the path, or that of the directory from the root on, has more than 4095 bytes |
  *
- * See `man 2 chdir`.
+ * See `man 2 chdir`, `man 2 getcwd`.
  */
 export function chdir(directory: string): Step {
   path(directory, 'chdir: path')
   return new Step('chdir', [directory], {
     calls: () => [call('chdir', quote(directory))],
     path: directory,
-    hints: { ENOENT: 'it is looked up in the root that the steps before this one have made' },
+    hints: {
+      ENOENT: 'it is looked up in the root that the steps before this one have made',
+      EXDEV:
+        'it leads out of the root, through a descriptor in /proc/self/fd or a link to one: the program would start there, ' +
+        'outside of all that was made for it (fchdir of a descriptor does not ask)',
+    },
   })
 }
 

@@ -70,10 +70,11 @@ function isHelper({ name, args }: Traced): boolean {
 
 const isClone = ({ name, args }: Traced): boolean => name === 'clone3' && args.includes('CLONE_PARENT')
 
-/** The helper's own: it arms its parent-death signal again, and a clone tells of itself. */
+/** The helper's own: it arms its parent-death signal again, asks where chdir has led, and a clone tells of itself. */
 function withoutOwn(calls: readonly Traced[]): Traced[] {
   const own = calls.map(({ name, args }, i) => {
     if (name === 'ppoll') return true
+    if (name === 'getcwd') return calls[i - 1]?.name === 'chdir'
     if (name === 'prctl' && args === 'PR_SET_PDEATHSIG, SIGKILL') return calls[i + 1]?.name === 'ppoll'
     const made = calls.slice(Math.max(0, i - 4), i).map((call) => call.name)
     const clone = made.lastIndexOf('clone3')
