@@ -1,5 +1,7 @@
 // Events of children (and of polled fds), on their way from the native side to whoever holds them.
 import { readSync } from 'node:fs'
+import { errnoNumber } from './errors.ts'
+import { Fd } from './fd.ts'
 import { EVENT_LENGTH, native, onEvents } from './native.ts'
 import type { Result } from './plan.ts'
 
@@ -30,7 +32,11 @@ onEvents((rows) => {
   for (let at = 0; at < rows.length; at += EVENT_LENGTH) {
     const row = rows.subarray(at, at + EVENT_LENGTH)
     try {
-      living.get(row[0] ?? -1)?.[receive](row)
+      const receiver = living.get(row[0] ?? -1)
+      if (!receiver) continue
+      // A Worker may be ended before it comes to the next row: the descriptors of those that it has not looked at are closed.
+      row[EVENT_LENGTH - 1] = 1
+      receiver[receive](row)
     } catch (error) {
       // What one listener throws is uncaught, as with any emitter, and keeps nothing from the other children.
       process.nextTick(() => {
@@ -39,6 +45,24 @@ onEvents((rows) => {
     }
   }
 })
+
+/** Does what a held step of a child waits for, and lets it go on; 0, or the errno that its step has. */
+export type Held = (step: number, pid: number, pidfd: Fd) => Promise<number>
+
+const EIO = errnoNumber('EIO') ?? 5
+
+/** The pidfd tells whether the pid has still been the child's when something was opened by that. */
+export function answer(id: number, step: number, pid: number, held: Held): void {
+  const number = native().pidfd(id)
+  if (number < 0) return void native().resume(id, -number)
+  const pidfd = new Fd(number, 'pidfd')
+  void held(step, pid, pidfd)
+    .catch(() => EIO)
+    .then((errno) => {
+      pidfd.close()
+      native().resume(id, errno)
+    })
+}
 
 /** FP_LABEL of native/plan.h. */
 const LABEL = 1024

@@ -1,10 +1,13 @@
 // Who writes the id maps of a new user namespace: the child itself, this process, or newuidmap(1).
-import { readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { errnoNumber } from './errors.ts'
+import type { Fd } from './fd.ts'
+import { native } from './native.ts'
 import { lastIndexOf, type Step } from './step.ts'
 import { MapStep } from './steps/identity.ts'
 
-const EIO = 5
+const EIO = errnoNumber('EIO') ?? 5
+const ESRCH = errnoNumber('ESRCH') ?? 3
 const CAP_SETGID = 6
 const CAP_SETUID = 7
 
@@ -46,16 +49,26 @@ function entersUserNamespace({ operation, args }: Step): number {
 
 export type RunTool = (file: string, args: string[]) => Promise<{ code: number | null; stderr: string }>
 
+/** It has been reaped, and its pid may be a stranger's. */
+const gone = (pidfd: Fd): boolean => native().pidfdSendSignal(pidfd.fd, 0) === -ESRCH
+
 /** Writes the map of a held child: 0, or an errno and what the tool said. */
 export async function writeMap(
   step: MapStep,
   pid: number,
+  pidfd: Fd,
   run: RunTool,
 ): Promise<{ errno: number; said?: string }> {
   if (capable(step.kind === 'uid' ? CAP_SETUID : CAP_SETGID)) {
+    const lines = step.ranges.map(({ inside, outside, count }) => [inside, outside, count].join(' '))
     try {
-      const lines = step.ranges.map(({ inside, outside, count }) => [inside, outside, count].join(' '))
-      writeFileSync(`/proc/${String(pid)}/${step.kind}_map`, `${lines.join('\n')}\n`)
+      const file = openSync(`/proc/${String(pid)}/${step.kind}_map`, 'w')
+      try {
+        if (gone(pidfd)) return { errno: ESRCH }
+        writeSync(file, `${lines.join('\n')}\n`)
+      } finally {
+        closeSync(file)
+      }
       return { errno: 0 }
     } catch (error) {
       return { errno: -((error as NodeJS.ErrnoException).errno ?? -EIO) }
@@ -64,6 +77,7 @@ export async function writeMap(
   const tool = step.kind === 'uid' ? 'newuidmap' : 'newgidmap'
   const numbers = step.ranges.flatMap(({ inside, outside, count }) => [inside, outside, count].map(String))
   const refused = errnoNumber('EPERM') ?? 1
+  if (gone(pidfd)) return { errno: ESRCH }
   try {
     const { code, stderr } = await run(tool, [String(pid), ...numbers])
     return code === 0 ? { errno: 0 } : { errno: refused, said: `${tool} said: ${stderr.trim()}` }

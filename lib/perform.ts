@@ -1,7 +1,7 @@
 // Steps in a child that executes nothing: it sends what they have opened and read, and ends.
-import { follow, forget, readResults, type Receiver, receive, reference } from './children.ts'
+import { answer, follow, forget, readResults, type Receiver, receive, reference } from './children.ts'
 import { deferred } from './deferred.ts'
-import { errnoNumber, KernelError } from './errors.ts'
+import { KernelError } from './errors.ts'
 import { type Explained, stepNames } from './explain.ts'
 import { Fd } from './fd.ts'
 import { EVENT_DATA, EVENT_ERROR, EVENT_EXIT, EVENT_FD, EVENT_HELD, native } from './native.ts'
@@ -12,7 +12,6 @@ import type { Step, Steps } from './step.ts'
 
 const CLD_EXITED = 1
 const CLONE_NEWUSER = 0x1000_0000
-const EIO = errnoNumber('EIO') ?? 5
 const SIGKILL = 9
 
 /** What steps have brought back, by the names that they gave. */
@@ -78,11 +77,7 @@ class Errand implements Receiver {
       case EVENT_DATA:
         return void readResults(v(1), this.#results, this.#brought.data)
       case EVENT_HELD:
-        this.#assembled.held(v(0), v(1)).then(
-          (errno) => native().resume(this.#id, errno),
-          () => native().resume(this.#id, EIO),
-        )
-        return
+        return answer(this.#id, v(0), v(1), this.#assembled.held)
       case EVENT_ERROR:
         return this.#end(
           this.#assembled.explain({

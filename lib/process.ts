@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { isatty } from 'node:tty'
-import { follow, forget, readLabel, readResults, receive, reference } from './children.ts'
+import { answer, follow, forget, type Held, readLabel, readResults, receive, reference } from './children.ts'
 import { deferred } from './deferred.ts'
 import { check, errnoName, KernelError } from './errors.ts'
 import { debug } from './debug.ts'
@@ -50,7 +50,7 @@ export interface ProcessInit {
   /** Whether the OOM killer may have taken it. */
   oomKilled: (() => boolean) | undefined
   explain: (failure: SetupFailure) => Error
-  held: (step: number, pid: number) => Promise<number>
+  held: Held
 }
 
 export interface ProcessEvents {
@@ -201,10 +201,13 @@ export class Process extends EventEmitter<ProcessEvents> {
     this.#observed = true
     for (const stream of this.stdio) stream?.destroy()
     this.#pty?.destroy()
-    if (!this.#ended) this.kill(SIGKILL)
-    await this.#over.promise
-    for (const fd of Object.values(this.fds)) fd.close()
-    this.#pidfd?.close()
+    try {
+      if (!this.#ended) this.kill(SIGKILL)
+      await this.#over.promise
+    } finally {
+      for (const fd of Object.values(this.fds)) fd.close()
+      this.#pidfd?.close()
+    }
   }
 
   /** @internal It is on its way: the native side knows it by this id. */
@@ -248,7 +251,7 @@ export class Process extends EventEmitter<ProcessEvents> {
         this.#label = readLabel(v(1), v(0))
         return
       case EVENT_HELD:
-        return this.#answer(v(0), v(1))
+        return answer(this.#id, v(0), v(1), this.#init.held)
       case EVENT_SPAWN:
         this.pid = v(0)
         debug?.('%s: pid %d', this.spawnfile, this.pid)
@@ -287,17 +290,11 @@ export class Process extends EventEmitter<ProcessEvents> {
   }
 
   #takePty(pty: Pty): void {
+    this.#pty?.destroy()
     this.#pty = pty
     pty.once('close', () => {
       this.#maybeClose()
     })
-  }
-
-  #answer(step: number, pid: number): void {
-    this.#init.held(step, pid).then(
-      (errno) => native().resume(this.#id, errno),
-      () => native().resume(this.#id, 5),
-    )
   }
 
   #signaled(signal: number): Reason {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { fstatSync } from 'node:fs'
 import { assertSpawnable, countOomKills, openForSpawn } from './cgroups.ts'
+import type { Held } from './children.ts'
 import { invalid, KernelError, show } from './errors.ts'
 import { debug } from './debug.ts'
 import { explain, type Explained, stepNames } from './explain.ts'
@@ -130,7 +131,7 @@ export interface Assembled {
   steps: readonly Step[]
   /** Of the fds that they send. */
   names: string[]
-  held: (step: number, pid: number) => Promise<number>
+  held: Held
   explain: (failure: SetupFailure) => Error
 }
 
@@ -142,10 +143,10 @@ export function assemble(options: Explained, oomKilled = (): boolean => false): 
     steps,
     names,
     explain: (failure) => explain(failure, options, { said: said.get(failure.step), oomKilled }),
-    held: async (index, pid) => {
+    held: async (index, pid, pidfd) => {
       const step = options.steps[index]
       if (!(step instanceof MapStep)) return EINVAL
-      const { errno, said: words } = await writeMap(step, pid, runTool)
+      const { errno, said: words } = await writeMap(step, pid, pidfd, runTool)
       if (words !== undefined) said.set(index, words)
       return errno
     },

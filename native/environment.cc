@@ -69,6 +69,12 @@ void Environment::deliver(napi_env env, napi_value on_events, void* context, voi
   napi_create_typedarray(env, napi_float64_array, length / sizeof(double), buffer, 0, &rows);
   napi_get_undefined(env, &receiver);
   napi_call_function(env, receiver, on_events, 1, &rows, nullptr);
+  // A Worker may have been ended among them: JavaScript marks those that it has looked at.
+  const auto* marked = static_cast<const Event*>(data);
+  std::vector<Event> unseen;
+  for (size_t i = 0; i < events.size(); i++)
+    if (marked[i].values[Event::seen] == 0) unseen.push_back(events[i]);
+  drop(unseen);
 }
 
 void Environment::ref() {

@@ -20,6 +20,8 @@ enum class EventKind { fd = 1, held = 2, spawn = 3, error = 4, exit = 5, data = 
 // A row of the Float64Array that JavaScript gets: id, kind, values.
 struct Event {
   static constexpr size_t values_count = 12;
+  // The last value, which no event has, is JavaScript's mark.
+  static constexpr size_t seen = values_count - 1;
   double id;
   double kind;
   double values[values_count];
