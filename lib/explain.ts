@@ -215,7 +215,9 @@ export function explain(failure: SetupFailure, options: Explained, { said, oomKi
   if (phase === PHASE_STEPS) {
     const step = options.steps[index]
     const call = step?.calls[failure.call] ?? step?.calls[0]
-    const syscall = call?.syscall ?? step?.operation ?? 'step'
+    // Of a clone step's two the second is the helper's own: by it the new process tells of itself.
+    const announcing = step?.operation === 'clone' && failure.call > 0
+    const syscall = announcing ? 'pidfd_open' : (call?.syscall ?? step?.operation ?? 'step')
     const [from, to] = options.written ?? [0, Infinity]
     const where = {
       step: index >= from && index < to ? index - from : undefined,
@@ -230,7 +232,10 @@ export function explain(failure: SetupFailure, options: Explained, { said, oomKi
       ...where,
       errno,
       syscall,
-      hint: said ?? nothingToMap(options, index) ?? step?.hints[errnoName(errno)],
+      hint:
+        said ??
+        nothingToMap(options, index) ??
+        (announcing ? filterHint(errno) : step?.hints[errnoName(errno)]),
     })
   }
   if (phase === PHASE_EXECVE) {
@@ -244,9 +249,22 @@ export function explain(failure: SetupFailure, options: Explained, { said, oomKi
   const syscall =
     phase >= 100 ? launchCalls[phase - 100] : phase === PHASE_PROLOGUE ? prologueCalls[index] : 'execveat'
   if (errno === 0) return died(failure, syscall ?? 'clone3', oomKilled, {})
-  const hint = phase === PHASE_CLONE3 ? cloneHints(errno, options) : prologueHint(phase, index, errno)
+  const hint =
+    phase === PHASE_CLONE3
+      ? cloneHints(errno, options)
+      : (prologueHint(phase, index, errno) ??
+        (unprivileged.has(syscall ?? '') ? filterHint(errno) : undefined))
   return new KernelError({ errno, syscall: syscall ?? 'clone3', hint })
 }
+
+/** Of calls that need no privilege. */
+function filterHint(errno: number): string | undefined {
+  return ['EPERM', 'ENOSYS'].includes(errnoName(errno))
+    ? 'a seccomp filter around this process refuses this call, or does not know it (an old container engine)'
+    : undefined
+}
+
+const unprivileged = new Set(['socketpair', 'memfd_create', 'execveat', 'recvmsg', 'close_range'])
 
 function prologueHint(phase: number, index: number, errno: number): string | undefined {
   if (errnoName(errno) === 'ECANCELED') return 'this process ended meanwhile'

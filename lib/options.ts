@@ -86,8 +86,11 @@ function killSignal(signal: unknown): number | undefined {
   return signalNumber(signal, 'killSignal')
 }
 
+// Of two names for one number (SIGABRT, SIGIOT) the first one is Node's.
 const signalNames = new Map(
-  Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]),
+  Object.entries(constants.signals)
+    .reverse()
+    .map(([name, number]) => [number, name as NodeJS.Signals]),
 )
 
 /** Real-time signals have no name in Node: SIGRTMIN is 34 with glibc and musl's is 35, so they keep their number. */

@@ -145,6 +145,8 @@ class Encoder {
     for (const result of this.results) {
       result.at = (end + 7) & ~7
       end = result.at + 8 + result.room
+      // Before the next rounding, which is one of 32 bits.
+      if (end > MOST_SIZE) throw tooLarge()
       writer.cell(result.cell, KIND_RESULT, result.room, result.at)
     }
     return end

@@ -36,8 +36,12 @@ function collect(
       length += chunk.length
       if (room > 0) chunks.push(chunk.subarray(0, room))
       if (chunk.length <= room) return
-      child.kill('SIGKILL')
       stream.destroy()
+      try {
+        child.kill('SIGKILL')
+      } catch {
+        // It has become somebody else's, and will find its output closed.
+      }
       const error = outOfRange(name, `more than maxBuffer, ${String(maxBuffer)} bytes`)
       reject(Object.assign(error, { code: 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER' }))
     })

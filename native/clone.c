@@ -19,6 +19,7 @@ FP_PRIMITIVE(clone) {
     for (;;) sys1(__NR_exit_group, 0);
 
   // It tells of itself, before anything else that it sends and whatever has become of its maker.
+  status->call = 1;
   long self = sys2(__NR_pidfd_open, sys0(__NR_getpid), 0);
   if (self < 0) return self;
   long sent = fp_send(context->control, FP_MESSAGE_CLONED, 0, (int)self);

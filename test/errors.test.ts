@@ -159,7 +159,7 @@ describe('a step that the kernel refuses', () => {
     })
     expect(error.message).toBe(
       `ENOENT: no such file or directory, mkdirat '${path('no/where')}'\n` +
-        `  at steps[1]: ${nowhere.toString()}\n  hint: ${error.hint ?? ''}`,
+        `  at steps[1][0][0]: ${nowhere.toString()}\n  hint: ${error.hint ?? ''}`,
     )
     expect(existsSync(marker)).toBe(false)
   })
