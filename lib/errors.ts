@@ -20,8 +20,19 @@ export function errnoNumber(name: string): number | undefined {
   return (numbers as Record<string, number>)[name]
 }
 
+/** Where libuv's words are none, or of sockets. */
+const descriptions: Readonly<Record<string, string>> = {
+  ECHILD: 'no child processes',
+  EDEADLK: 'resource deadlock avoided',
+  EDQUOT: 'disk quota exceeded',
+  ENOEXEC: 'exec format error',
+  ENOLCK: 'no locks available',
+  EOPNOTSUPP: 'operation not supported',
+  ESTALE: 'stale file handle',
+}
+
 function describe(errno: number): string {
-  return getSystemErrorMap().get(-errno)?.[1] ?? 'unknown error'
+  return descriptions[errnoName(errno)] ?? getSystemErrorMap().get(-errno)?.[1] ?? `error ${String(errno)}`
 }
 
 export interface KernelErrorDetails {

@@ -35,8 +35,8 @@ function explain(root: string, cause: unknown): Error {
       `  looked in ${join(root, 'prebuilds')}: ${list(join(root, 'prebuilds'))}`,
       `  looked in ${join(root, 'build/Release')}: ${list(join(root, 'build/Release'))}`,
       `  ${cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause)}`,
-      'The package has prebuilt binaries. For another machine, build one in a clone of the repository, with a C++20',
-      'compiler, make and python3: `npm install`, and name it by FANCYPROC_BINARY=…/build/Release/fancyproc.node',
+      'Packages from `npm pack` have prebuilt binaries. For another machine, build one in a clone of the repository, with a',
+      'C++20 compiler, make and python3: `npm install`, and name it by FANCYPROC_BINARY=…/build/Release/fancyproc.node',
     )
   }
   return new Error(lines.join('\n'), { cause })

@@ -73,9 +73,12 @@ export function text(value: unknown, argument: string, { empty = false } = {}): 
 
 export function signalNumber(signal: unknown, argument = 'signal'): number {
   if (typeof signal === 'number' && Number.isInteger(signal) && signal >= 0 && signal <= 64) return signal
-  const number = (constants.signals as Record<string, number>)[String(signal)]
-  if (typeof signal !== 'string' || number === undefined)
-    throw invalid(argument, `no signal: ${show(signal)}`)
+  const numbers = constants.signals as Record<string, number>
+  const number = numbers[String(signal)]
+  if (typeof signal !== 'string' || number === undefined) {
+    const whole = `SIG${String(signal).toUpperCase()}`
+    throw invalid(argument, `no signal: ${show(signal)}${whole in numbers ? `; '${whole}' is one` : ''}`)
+  }
   return number
 }
 
@@ -237,7 +240,7 @@ export function checkOptions(file: unknown, args: unknown, options: unknown, joi
   const given = options as SpawnOptions
   const { timeout, signal, detached = false, pty = {} } = given
   if (timeout !== undefined && !(typeof timeout === 'number' && timeout >= 0 && timeout < 2 ** 31)) {
-    throw outOfRange('timeout', `expected milliseconds, got ${show(timeout)}`)
+    throw outOfRange('timeout', `expected milliseconds from 0 to 2147483647, got ${show(timeout)}`)
   }
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalid('signal', `expected an AbortSignal, got ${show(signal)}`)

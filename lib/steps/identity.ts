@@ -220,6 +220,9 @@ function setres(call_: 'setresuid' | 'setresgid', ids: readonly [unknown, unknow
   return new Step(call_, args, {
     calls: () => [call(call_, ...args.map(idName))],
     hints: {
+      EPERM:
+        `this needs CAP_SET${kind.toUpperCase()} in the current user namespace` +
+        (kind === 'gid' ? ', which is gone after setresuid: put it before that' : ''),
       EINVAL: `this ${kind} has no mapping in the current user namespace`,
       EAGAIN: 'RLIMIT_NPROC of the new user is reached',
     },

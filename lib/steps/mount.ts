@@ -82,6 +82,7 @@ function mountHints(type: string | null, flags: number): Record<string, string> 
     hints.EINVAL =
       'overlay refuses: a lower layer with submounts that are locked in a user namespace, upperdir and workdir not on one ' +
       "writable filesystem, a layer in another's use, or in a user namespace without the option 'userxattr', which is Linux 5.11's; the kernel's log says which"
+    hints.EPERM = `${hints.EPERM ?? ''}; overlays in a user namespace need Linux 5.11`
     hints.ENOENT = 'the target, or a directory that lowerdir, upperdir or workdir names, does not exist'
   } else if (type === 'proc' || type === 'sysfs') {
     hints.EPERM =

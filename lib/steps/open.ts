@@ -66,6 +66,9 @@ export function creationMode(mode: unknown, flags: number | bigint, name: string
 
 export const lookupHints = {
   ENOENT: 'paths are looked up in the root that the steps before this one have made',
+  EOVERFLOW:
+    'nothing is made by ids that the user namespace has not: the maps (mapUser, or uidMap and gidMap) come before, and so do ' +
+    'setresgid and setresuid if they map others than ours',
 }
 
 export interface AtOptions {
