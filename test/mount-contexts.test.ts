@@ -38,6 +38,15 @@ async function labels(
   return stdout.trimEnd().split('\n')
 }
 
+/** What the kernel tells of a new filesystem's options. */
+async function superblock(options: Omit<MountOptions, 'target'>): Promise<string> {
+  const target = path(`mount${String(count++)}`)
+  mkdirSync(target)
+  const mounted = [makePrivate('/', { recursive: true }), mount({ source: 'none', target, ...options })]
+  const { stdout } = await run('cat', ['/proc/self/mountinfo'], isolated(['mnt'], mounted))
+  return stdout.split('\n').find((line) => line.split(' ')[4] === target) ?? ''
+}
+
 const file = (name: string): Step => writeFile(path(`mount${String(count)}`, name), '')
 
 on({ lsm: 'selinux', ...rights }).describe('context', () => {
@@ -74,11 +83,14 @@ on({ lsm: 'selinux', ...rights }).describe('context', () => {
   })
 
   on({}).test('of the root directory, and of the filesystem', async () => {
-    const options = { type: 'tmpfs', rootcontext: label, fscontext: 'system_u:object_r:tmpfs_t:s0' }
+    // Not what a tmpfs is of itself, which is tmpfs_t.
+    const options = { type: 'tmpfs', rootcontext: label, fscontext: 'system_u:object_r:fs_t:s0' }
     const [root, made] = await labels(options, ['.', 'made'], file('made'))
     expect(root).toBe(label)
     expect(made).toBe(selinux.computeCreate(selinux.getcon(), label, 'file'))
     expect(made).not.toBe(label)
+    expect(await superblock(options)).toContain(`,fscontext=${options.fscontext},rootcontext="${label}",`)
+    expect(await superblock({ type: 'tmpfs' })).not.toContain('context=')
   })
 
   on({}).test('that the policy does not know, or that a mount with another one has', async () => {
