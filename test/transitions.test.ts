@@ -1,13 +1,16 @@
 // Programs in another SELinux domain: with what they are given, and why they don't start.
 import { afterAll, beforeAll, expect } from '@jest/globals'
+import { spawnSync } from 'node:child_process'
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { type KernelError, run, type SpawnOptions } from 'fancyproc'
+import { text } from 'node:stream/consumers'
+import { type KernelError, run, selinux, spawn, type SpawnOptions } from 'fancyproc'
 import {
   childFd,
   close,
   dup,
   makePrivate,
   mkdir,
+  mknod,
   mount,
   openpty,
   setcon,
@@ -17,10 +20,12 @@ import {
   type Step,
   writeFile,
 } from 'fancyproc/steps'
-import { setfscreatecon } from 'fancyproc/thread'
+import { setexeccon as setexecconNow, setfscreatecon, setsockcreatecon } from 'fancyproc/thread'
+import { command, script } from './support/fork.ts'
 import { isolated, rights } from './support/isolated.ts'
-import { on, unmet } from './support/machine.ts'
+import { on, patient, unmet } from './support/machine.ts'
 import { scratch } from './support/scratch.ts'
+import { leaks, settled } from './support/state.ts'
 
 const path = scratch()
 const machine = { lsm: 'selinux', tools: 'busybox' } as const
@@ -107,6 +112,108 @@ here.test(
     expect(hint).toMatch(/^[^\n]*\n[^\n]*$/)
     expect(existsSync(path('begun'))).toBe(false)
     expect(readFileSync(file, 'utf8')).toBe('')
+  },
+)
+
+here.test('the kernel itself says nothing: the program starts, and is mute', () => {
+  const echo = (context?: string): unknown => {
+    const file = path(`mute${String(context)}`)
+    const fd = context === undefined ? openSync(file, 'w') : labelled(context, () => openSync(file, 'w'))
+    setexecconNow(domain)
+    try {
+      const { status } = spawnSync(path('busybox'), ['echo', 'written'], { stdio: ['ignore', fd, 'ignore'] })
+      return [status, readFileSync(file, 'utf8')]
+    } finally {
+      setexecconNow(null)
+      closeSync(fd)
+    }
+  }
+  expect(echo(files)).toEqual([0, 'written\n'])
+  expect(echo()).toEqual([0, ''])
+})
+
+const level = (context: string): string => context.replace(/s0$/, 's0:c9')
+const dominates = 'level s0:c1,c2 does not dominate s0:c9'
+
+here.test('a FIFO of another level is refused; nothing is left', async () => {
+  const fifo = path('fifo')
+  const context = 'system_u:object_r:container_file_t:s0:c9'
+  await run('true', [], { steps: [setfscreateconStep(context), mknod(fifo, 0o600, 'S_IFIFO')] })
+  const fd = openSync(fifo, 'r+')
+  const before = leaks()
+  const options = { stdio: [fd, 'ignore', 'ignore'] as const, steps: [setexeccon(domain)] }
+  const error = await refused(path('busybox'), options)
+  expect(error).toMatchObject({ code: 'EACCES', syscall: 'execve', step: 0 })
+  expect(error.hint).toMatch(
+    new RegExp(`\n {2}descriptor 0: \\{read write\\} of fifo_file ${context}: ${dominates}$`),
+  )
+  expect(await settled(before)).toEqual(before)
+  closeSync(fd)
+})
+
+here.test('a socket may be used; one of another level is refused, and nothing is left', async () => {
+  const options = {
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'] as const,
+    steps: [setexeccon(domain)],
+  }
+  await run('true', [])
+  const context = level(selinux.getcon())
+  const before = leaks()
+  setsockcreatecon(context)
+  const start = refused(path('busybox'), options)
+  setsockcreatecon(null)
+  const error = await start
+  expect(error).toMatchObject({ code: 'EACCES', syscall: 'execve', step: 0 })
+  expect(error.hint).toMatch(
+    new RegExp(`\n {2}descriptor 3: \\{read write\\} of unix_stream_socket ${context}: ${dominates}$`),
+  )
+  expect(await settled(before)).toEqual(before)
+  const child = spawn(path('busybox'), ['sh', '-c', 'echo written >&3'], options)
+  expect(await text(child.stdio[3] as NodeJS.ReadableStream)).toBe('written\n')
+  expect((await child.exited).code).toBe(0)
+})
+
+here.test('a terminal of our devpts may be used', async () => {
+  expect((await busybox(['tty'], { steps: [setexeccon(domain)], stdio: 'pty' })).stdout).toMatch(
+    /^\/dev\/pts\/\d+\r\n$/,
+  )
+})
+
+on({ ...machine, tools: ['busybox', 'runcon'] }).test(
+  'pipes and terminals of a parent at another level are refused; nothing is left',
+  async () => {
+    const program = `
+      import { readdirSync } from 'node:fs'
+      import { run, selinux } from 'fancyproc'
+      import { setexeccon } from 'fancyproc/steps'
+      await run('true', [])
+      const fds = () => readdirSync('/proc/self/fd').length
+      const before = fds()
+      const said = []
+      for (const stdio of ['pipe', 'pty']) {
+        const error = await run('${path('busybox')}', ['true'], { stdio, steps: [setexeccon('${domain}')] }).catch((e) => e)
+        said.push([error.code, error.hint?.split('\\n').slice(1)])
+      }
+      const end = Date.now() + ${String(patient(2000))}
+      while (fds() !== before && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 10))
+      console.log(JSON.stringify([selinux.getcon(), said, fds() - before]))`
+    const { stdout, stderr } = await command('runcon', ['-l', 's0:c9', process.execPath, ...script(program)])
+    expect(stderr).toBe('')
+    const own = level(selinux.getcon())
+    const terminal = selinux.computeCreate(own, 'system_u:object_r:devpts_t:s0', 'chr_file')
+    const elsewhere = ', or a terminal of a devpts that is mounted with a context it may use'
+    const pipe = (fd: number, permission: string): string =>
+      `  descriptor ${String(fd)}: {${permission}} of fifo_file ${own}: ${dominates}`
+    const pty = (fd: number): string =>
+      `  descriptor ${String(fd)}: {read write} of chr_file ${terminal}: ${dominates}${elsewhere}`
+    expect(JSON.parse(stdout)).toEqual([
+      own,
+      [
+        ['EACCES', [pipe(0, 'read'), pipe(1, 'write'), pipe(2, 'write')]],
+        ['EACCES', [pty(0), pty(1), pty(2)]],
+      ],
+      0,
+    ])
   },
 )
 
