@@ -131,6 +131,8 @@ on({ lsm: 'selinux' }).describe('the policy', () => {
     expect(booleans['allow_execmem']).toEqual({ current: true, pending: true })
     for (const line of sh('getsebool -a').split('\n')) {
       const [name = '', value] = line.split(' --> ')
+      // At this time another file's tests may be turning it.
+      if (name === 'fancyproc_test') continue
       expect({ name, value: booleans[name]?.current === true ? 'on' : 'off' }).toEqual({ name, value })
     }
   })

@@ -1,7 +1,16 @@
 // Programs in another SELinux domain: with what they are given, and why they don't start.
 import { afterAll, beforeAll, expect } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
-import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { type KernelError, run, selinux, spawn, type SpawnOptions } from 'fancyproc'
 import {
@@ -216,6 +225,40 @@ on({ ...machine, tools: ['busybox', 'runcon'] }).test(
     ])
   },
 )
+
+// scripts/vm/guest/tests.cil has the boolean, the type, and that containers may use it while the boolean is true.
+on({ ...machine, user: 'root' }).test('answers are those of the policy as it is now', async () => {
+  const boolean = async (): Promise<unknown> => (await selinux.booleans())['fancyproc_test']
+  const set = (value: '0' | '1'): void => {
+    writeFileSync('/sys/fs/selinux/booleans/fancyproc_test', value)
+  }
+  const commit = (): void => {
+    writeFileSync('/sys/fs/selinux/commit_pending_bools', '1')
+  }
+  const start = (): { file: string; done: Promise<unknown> } =>
+    writingTo('system_u:object_r:fancyproc_test_t:s0', 'w', setexeccon(domain))
+  const refusal = {
+    code: 'EACCES',
+    hint: expect.stringContaining('(allow container_t fancyproc_test_t (file (write)))') as unknown,
+  }
+  expect(await boolean()).toEqual({ current: false, pending: false })
+  expect(await start().done).toMatchObject(refusal)
+  try {
+    set('1')
+    expect(await boolean()).toEqual({ current: false, pending: true })
+    expect(await start().done).toMatchObject(refusal)
+    commit()
+    expect(await boolean()).toEqual({ current: true, pending: true })
+    const { file, done } = start()
+    expect(await done).toMatchObject({ code: 0 })
+    expect(readFileSync(file, 'utf8')).toBe('written\n')
+  } finally {
+    set('0')
+    commit()
+  }
+  expect(await boolean()).toEqual({ current: false, pending: false })
+  expect(await start().done).toMatchObject(refusal)
+})
 
 here.test('what is asked is what the descriptor is open for', async () => {
   const fd = openSync(path('both'), 'w+')
