@@ -2,15 +2,17 @@
 import { expect } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { run, selinux, spawn } from 'fancyproc'
 import * as thread from 'fancyproc/thread'
 import {
   joinSessionKeyring,
+  makePrivate,
   mkdir,
   mknod,
+  mount,
   open,
   prctl,
   setcon,
@@ -24,7 +26,7 @@ import {
   writeFile,
 } from 'fancyproc/steps'
 import { command, script } from './support/fork.ts'
-import { rights } from './support/isolated.ts'
+import { isolated, rights } from './support/isolated.ts'
 import { on } from './support/machine.ts'
 import { begun, blocked, scratch } from './support/scratch.ts'
 
@@ -157,18 +159,22 @@ here.test("a thread's exec label that was left set meets the next execve", () =>
   expect(spawnSync('true').status).toBe(0)
 })
 
-on({ lsm: 'selinux', tools: 'busybox' }).test("a thread's exec label is that of the next program", () => {
+/** A program that may be executed in the domain. */
+function entrypoint(): string {
+  const program = path('busybox')
   thread.setfscreatecon(files)
   try {
-    copyFileSync('/usr/bin/busybox', path('busybox'))
+    if (!existsSync(program)) copyFileSync('/usr/bin/busybox', program)
   } finally {
     thread.setfscreatecon(null)
   }
+  return program
+}
+
+on({ lsm: 'selinux', tools: 'busybox' }).test("a thread's exec label is that of the next program", () => {
+  const program = entrypoint()
   const child = (): string =>
-    spawnSync(path('busybox'), ['cat', '/proc/self/attr/current'], { encoding: 'utf8' }).stdout.replace(
-      /\0$/,
-      '',
-    )
+    spawnSync(program, ['cat', '/proc/self/attr/current'], { encoding: 'utf8' }).stdout.replace(/\0$/, '')
   expect(child()).toBe(selinux.getcon())
   thread.setexeccon(domain)
   try {
@@ -256,6 +262,26 @@ here.test('what policy or kernel refuse is told with the permission', async () =
     thread.setcon(domain)
   }).toThrow(/^EPERM: .*\n.*typebounds/)
 })
+
+// CVE-2019-16884: an image's own /proc takes what is written there, and no label is set.
+on({ lsm: 'selinux', tools: 'busybox', ...rights }).test(
+  'what the sandbox has in the place of /proc does not keep labels from being set',
+  async () => {
+    const attributes = '/proc/thread-self/attr'
+    const covered = [
+      makePrivate('/', { recursive: true }),
+      mount({ source: 'none', target: '/proc', type: 'tmpfs' }),
+      [mkdir('/proc/thread-self'), mkdir(attributes)],
+      ['exec', 'fscreate'].map((name) => writeFile(`${attributes}/${name}`, '', { flags: ['O_CREAT'] })),
+    ]
+    const [one, two] = [path('covered'), path('uncovered')]
+    const made = [setfscreatecon(files), writeFile(one, ''), setfscreatecon(null), writeFile(two, '')]
+    const options = isolated(['mnt'], covered, made, setexeccon(domain))
+    await using child = await spawn(entrypoint(), ['sleep', '1000'], options).spawned
+    expect(attribute(child.pid!, 'current')).toBe(domain)
+    expect([labelOf(one), labelOf(two)]).toEqual([files, expect.not.stringContaining('container_file_t')])
+  },
+)
 
 const tracer = on({ lsm: 'selinux', tools: 'strace', kernel: '6.8', sanitizer: false, ...rights })
 tracer.test('a kernel without lsm_set_self_attr has the files of /proc', async () => {
