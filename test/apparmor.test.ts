@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { apparmor, KernelError, run, spawn } from 'fancyproc'
 import { aaChangeOnexec, aaChangeProfile, open, setNoNewPrivs, type Steps } from 'fancyproc/steps'
-import { fork } from './support/fork.ts'
+import { command, fork, script } from './support/fork.ts'
 import { facts, on } from './support/machine.ts'
 import { begun, blocked, scratch } from './support/scratch.ts'
 
@@ -87,6 +87,59 @@ loader.test('a thread: the next execve of child_process', async () => {
     'unconfined',
     `{"label":"${name}","mode":"enforce"} {"label":"${name}","mode":"enforce"}`,
   ])
+})
+
+const tracer = on({
+  lsm: 'apparmor',
+  user: 'root',
+  tools: ['apparmor_parser', 'strace'],
+  kernel: '6.8',
+  sanitizer: false,
+})
+tracer.test('a kernel without lsm_set_self_attr has the files of /proc', async () => {
+  const program = `
+    import { spawnSync } from 'node:child_process'
+    import { apparmor, run } from 'fancyproc'
+    import { aaChangeOnexec, aaChangeProfile, makePrivate, mount, open } from 'fancyproc/steps'
+    import * as thread from 'fancyproc/thread'
+    const [, name, secret] = process.argv
+    // With another /proc by then, which is no procfs.
+    const covered = [makePrivate('/', { recursive: true }), mount({ source: 'none', target: '/proc', type: 'tmpfs' })]
+    const cat = async (...steps) => {
+      const options = { namespaces: ['mnt'], steps: [...covered, ...steps] }
+      const { code, stdout, step, syscall } = await run('cat', [secret], options).catch((error) => error)
+      console.log(JSON.stringify([code, stdout, step, syscall]))
+    }
+    await cat()
+    await cat(aaChangeOnexec(name), open(secret))
+    await cat(aaChangeProfile(name))
+    await cat(aaChangeProfile(name), open(secret))
+    thread.aaChangeOnexec(name)
+    console.log(spawnSync('cat', ['/proc/self/attr/apparmor/current'], { encoding: 'utf8' }).stdout.trim())
+    console.log(JSON.stringify(apparmor.getcon()))
+    thread.aaChangeOnexec('unconfined')
+    thread.aaChangeProfile(name)
+    console.log(JSON.stringify(apparmor.getcon()))`
+  const trace = path('trace')
+  const inject = ['-e', 'trace=lsm_set_self_attr,write', '-e', 'inject=lsm_set_self_attr:error=ENOSYS']
+  const { stdout, stderr } = await command('strace', [
+    ...['-f', '-o', trace, ...inject, process.execPath],
+    ...[...script(program), name, path('secret')],
+  ])
+  expect(stderr).toBe('')
+  expect(stdout.trim().split('\n')).toEqual([
+    '[0,"secret\\n",null,null]',
+    '[1,"",null,null]',
+    '[1,"",null,null]',
+    '["EACCES",null,3,"openat"]',
+    `${name} (enforce)`,
+    '{"label":"unconfined"}',
+    `{"label":"${name}","mode":"enforce"}`,
+  ])
+  const text = readFileSync(trace, 'utf8')
+  // Three of steps, three of a thread.
+  expect(text.match(/lsm_set_self_attr\(.*ENOSYS.*INJECTED/g)).toHaveLength(6)
+  expect(text.match(/write\(\d+, "(exec|changeprofile) /g)).toHaveLength(6)
 })
 
 here.test('a profile that is not loaded, and any that allows more with no_new_privs', async () => {
