@@ -1,10 +1,15 @@
 // Questions to the loaded policy, and what is said where there is none.
 import { describe, expect, test } from '@jest/globals'
 import { readFileSync } from 'node:fs'
-import { Context, KernelError, selinux } from 'fancyproc'
+import { Context, KernelError, run, selinux } from 'fancyproc'
+import { bind, chdir, makePrivate, writeFile } from 'fancyproc/steps'
+import { root, script } from './support/fork.ts'
+import { isolated, rights } from './support/isolated.ts'
 import { on } from './support/machine.ts'
+import { scratch } from './support/scratch.ts'
 import { sh } from './support/sh.ts'
 
+const path = scratch()
 const process_t = 'system_u:system_r:container_t:s0:c1,c2'
 const file = (level: string, type = 'container_file_t'): string => `system_u:object_r:${type}:${level}`
 
@@ -65,7 +70,51 @@ describe('what is no question', () => {
   })
 })
 
+/** What is said where files of selinuxfs have other values: to change them would be for the whole system. */
+async function saidWith(values: Record<string, '0' | '1'>): Promise<unknown> {
+  const steps = Object.entries(values).flatMap(([name, value]) => [
+    writeFile(path(name), value, { flags: ['O_CREAT'] }),
+    bind(path(name), `/sys/fs/selinux/${name}`),
+  ])
+  const program = `
+    import { selinux } from 'fancyproc'
+    const [source, target] = ['${process_t}', '${file('s0', 'shadow_t')}']
+    const { enforcing, handleUnknown } = selinux.status()
+    const { allowed } = selinux.computeAv(source, target, 'file')
+    const may = selinux.check(source, target, 'file', 'read')
+    console.log(JSON.stringify({ enforcing, handleUnknown, may, allowed: allowed.includes('read') }))`
+  const own = makePrivate('/', { recursive: true })
+  const options = isolated(['mnt'], own, steps, chdir(root))
+  const { stdout } = await run(process.execPath, script(program), options)
+  return JSON.parse(stdout)
+}
+
+on({ lsm: 'selinux', ...rights }).test(
+  'what is not enforced is not refused, but not allowed either',
+  async () => {
+    const said = { enforcing: true, handleUnknown: 'allow', may: false, allowed: false }
+    expect(await saidWith({})).toEqual(said)
+    expect(await saidWith({ enforce: '0', deny_unknown: '1' })).toEqual({
+      ...said,
+      enforcing: false,
+      handleUnknown: 'deny',
+      may: true,
+    })
+    const rejecting = { reject_unknown: '1', deny_unknown: '1' } as const
+    expect(await saidWith(rejecting)).toEqual({ ...said, handleUnknown: 'reject' })
+  },
+)
+
 on({ lsm: 'selinux' }).describe('the policy', () => {
+  // By scripts/vm/guest/tests.cil.
+  test('refuses nothing to a domain that is permissive, and says what it does not allow', () => {
+    const permissive = process_t.replace('container_t', 'container_kvm_t')
+    expect(selinux.check(permissive, file('s0', 'shadow_t'), 'file', 'read')).toBe(true)
+    const decision = selinux.computeAv(permissive, file('s0', 'shadow_t'), 'file')
+    expect(decision.permissive).toBe(true)
+    expect(decision.allowed).not.toContain('read')
+  })
+
   test('lets a container use its own files, and no other ones', () => {
     expect(selinux.check(process_t, file('s0:c1,c2'), 'file', 'read')).toBe(true)
     expect(selinux.check(process_t, file('s0:c1,c2'), 'file', ['read', 'open', 'write'])).toBe(true)
