@@ -11,7 +11,7 @@ import { at, bin, Failure, main } from './project.mjs'
 import { lacking } from './vm/promised.mjs'
 import { saveReport } from './vm/report.mjs'
 
-/** The core: how programs start and fail, their steps, namespaces and labels, and what this kernel has. */
+/** The core: how programs start and fail, their steps, namespaces and labels, what this kernel has and what it lacks. */
 const SMOKE = [
   'spawn',
   'clone',
@@ -20,8 +20,13 @@ const SMOKE = [
   'thread',
   'probe',
   'namespaces',
+  'rootfs-attacks',
   'labels',
+  'transitions',
+  'mount-contexts',
+  'selinux-attributes',
   'cgroups-files',
+  'lacking',
 ]
 
 /** And what has tests that run only there. */
