@@ -3,9 +3,11 @@ import { describe, expect, test } from '@jest/globals'
 import { closeSync, openSync } from 'node:fs'
 import { type Cgroup, cgroups, type DeviceRule, Fd, run, spawn } from 'fancyproc'
 import { attachDeviceProgram, loadDeviceProgram } from '../lib/bpf.ts'
+import { dockerDevices } from '../examples/docker/devices.ts'
 import { compileDevices } from '../lib/cgroups/devices.ts'
 import { on, patient, scaled } from './support/machine.ts'
 import { scratch } from './support/scratch.ts'
+import { sh } from './support/sh.ts'
 import { leaks, settled } from './support/state.ts'
 
 const path = scratch()
@@ -78,6 +80,32 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('the program', () => {
     }
     await cgroup.unsetDevices()
     expect(await can(cgroup, all)).toBe(everything)
+  })
+
+  test("docker's list: any node may be made, its few may be opened", async () => {
+    await using cgroup = await cgroups.create('devices-docker')
+    const made = { kmsg: 'c 1 11', tun: 'c 10 200', loop: 'b 7 0' }
+    for (const [name, device] of Object.entries(made)) sh(`mknod '${path(name)}' ${device}`)
+    const allowed = {
+      ...uses,
+      'random r': ': </dev/random',
+      'urandom rw': ': <>/dev/urandom',
+      'ptmx rw': ': <>/dev/ptmx',
+      ...mknod(),
+    }
+    // EPERM is the program's alone: without a driver it is another one.
+    const refused = (use: string): string => `(: ${use}) 2>&1 | grep -q 'Operation not permitted'`
+    const denied = {
+      'kmsg r': refused(`<${path('kmsg')}`),
+      'kmsg w': refused(`>>${path('kmsg')}`),
+      'tun r': refused(`<${path('tun')}`),
+      'loop r': refused(`<${path('loop')}`),
+    }
+    expect(await can(cgroup, { ...allowed, ...denied })).toBe(Object.keys(allowed).join(' '))
+    await cgroup.setDevices(dockerDevices)
+    expect(await can(cgroup, { ...allowed, ...denied })).toBe(
+      Object.keys({ ...allowed, ...denied }).join(' '),
+    )
   })
 
   test('counts below, and what is open stays open', async () => {

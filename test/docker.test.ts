@@ -152,6 +152,13 @@ on({ user: 'root', cgroup: 'v2-any' }).test("root's have docker's devices and no
   const { cgroup } = await inspect(id)
   await using opened = await cgroups.open(cgroup!)
   expect(await opened.devicePrograms()).toMatchObject([{ ours: true }])
+  // Nodes of other devices are not there, and inside nobody may make one: devices.test.ts has the whole list.
+  const { stdout } = await run('sh', ['-c', 'for i in null kmsg; do (: </dev/$i) && echo $i; done'], {
+    cgroup: opened,
+  })
+  expect(stdout).toBe('null\n')
+  const { stderr } = await docker('exec', id, 'mknod', '/dev/shm/kmsg', 'c', '1', '11')
+  expect(stderr).toMatch(/\/dev\/shm\/kmsg: Operation not permitted/)
   await docker('rm', '-f', id)
 })
 
