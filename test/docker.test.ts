@@ -1,9 +1,20 @@
 // examples/docker, as one uses it: the built program, what it prints, and that it leaves nothing behind.
 import { afterEach, expect } from '@jest/globals'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cgroups, run, spawn } from 'fancyproc'
+import { membership } from './support/cgroups.ts'
 import { command, type Forked, root } from './support/fork.ts'
 import { facts, on, patient } from './support/machine.ts'
 import { namespace, status } from './support/proc.ts'
@@ -68,6 +79,16 @@ function cgroupsOf(ids: string[]): string[] {
   const all = readdirSync(facts.cgroupRoot, { recursive: true }) as string[]
   return all.filter((name) => ids.some((id) => name.includes(id.slice(0, 12))))
 }
+
+/** Whether this user may make cgroups below ours. */
+const delegated = ((): boolean => {
+  try {
+    accessSync(membership(process.pid), constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+})()
 
 const mounts = (): string => readFileSync('/proc/self/mountinfo', 'utf8')
 
@@ -160,6 +181,20 @@ on({ user: 'root', cgroup: 'v2-any' }).test("root's have docker's devices and no
   const { stderr } = await docker('exec', id, 'mknod', '/dev/shm/kmsg', 'c', '1', '11')
   expect(stderr).toMatch(/\/dev\/shm\/kmsg: Operation not permitted/)
   await docker('rm', '-f', id)
+})
+
+on({
+  user: 'ordinary',
+  userns: true,
+  cgroup: 'v2-any',
+  own: [!delegated, 'a user without a delegated cgroup'],
+}).test('who may make no cgroup is told, and has his program run without one', async () => {
+  const { code, stdout, stderr } = await docker('run', '--rm', 'rhel7', 'echo', 'runs')
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 'runs\n' })
+  expect(stderr).toMatch(/^no cgroup of its own: EACCES: .*\n.*hint: an ordinary user needs/m)
+  const limited = await docker('run', '--rm', '--pids-limit', '9', 'rhel7', 'echo', 'runs')
+  expect(limited).toMatchObject({ code: 125, stdout: '' })
+  expect(limited.stderr).toMatch(/^docker: (EACCES|ENOENT): /m)
 })
 
 here.test('run -it has a terminal of its own', async () => {
