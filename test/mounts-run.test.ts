@@ -6,11 +6,14 @@ import {
   bind,
   chdir,
   chroot,
+  clone,
   fchdir,
+  gidMap,
   makePrivate,
   makeShared,
   makeSlave,
   makeUnbindable,
+  mapUser,
   mkdir,
   mount,
   open,
@@ -18,8 +21,10 @@ import {
   pivotRoot,
   remount,
   type Steps,
+  uidMap,
   umask,
   umount2,
+  unshare,
   writeFile,
 } from 'fancyproc/steps'
 import { parseMountinfo, type Mount } from '../lib/mountinfo.ts'
@@ -200,5 +205,44 @@ describe('mounts', () => {
     )
     const { stdout } = await run('sh', ['-c', 'touch new; echo *; rm low; echo *; echo ../u/*'], options)
     expect(stdout).toBe('high low new\nhigh new\n../u/low ../u/new\n')
+  })
+})
+
+on({ userns: true }).describe('in a user namespace', () => {
+  test('a directory is not bound without the locked mounts below it; the error says how it is', async () => {
+    const top = directory()
+    const bound = (recursive: boolean): Promise<unknown> => {
+      const steps = [mapUser(), makePrivate('/', { recursive: true }), bind('/', top, { recursive })]
+      return spawn('true', [], { namespaces: ['user', 'mnt'], steps }).exited
+    }
+    await expect(bound(false)).rejects.toMatchObject({
+      code: 'EINVAL',
+      syscall: 'mount',
+      hint: expect.stringMatching(/submounts that are locked .*bind recursively$/) as unknown,
+    })
+    expect(await bound(true)).toMatchObject({ code: 0 })
+  })
+
+  test('a procfs would reveal what is mounted over the one above; the error says so', async () => {
+    const top = directory()
+    const root = { inside: 0, outside: 0, count: 1 }
+    // What is mounted in the outer one is locked in the inner one.
+    const revealed = (over: Steps): Promise<unknown> => {
+      const steps = [
+        [mapUser(), makePrivate('/', { recursive: true }), over],
+        [unshare(['user', 'mnt', 'pid']), uidMap(root), gidMap(root), clone()],
+        mount({ source: 'proc', target: top, type: 'proc' }),
+      ]
+      return spawn('true', [], { namespaces: ['user', 'mnt'], steps }).exited
+    }
+    await expect(
+      revealed(mount({ source: 'tmpfs', target: '/proc/sys', type: 'tmpfs' })),
+    ).rejects.toMatchObject({
+      code: 'EPERM',
+      syscall: 'mount',
+      dest: top,
+      hint: expect.stringMatching(/nothing mounted over it \('mount too revealing'\)$/) as unknown,
+    })
+    expect(await revealed([])).toMatchObject({ code: 0 })
   })
 })
