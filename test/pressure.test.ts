@@ -18,8 +18,8 @@ const SECOND = 1_000_000
 const busy: Process[] = []
 
 /** More programs that want to run than there are processors, for a few seconds. */
-function load(cgroup: Cgroup): void {
-  for (let i = 0; i < 4; i++) {
+function load(cgroup: Cgroup, programs = 4): void {
+  for (let i = 0; i < programs; i++) {
     busy.push(
       spawn('sh', ['-c', 'while :; do :; done'], { cgroup, stdio: 'ignore', timeout: patient(10_000) }),
     )
@@ -91,6 +91,26 @@ on({ psi: true }).describe('of the machine', () => {
     expect((await settled(before)).fds).toEqual(before.fds)
   })
 })
+
+on({ psi: true, user: 'root', cgroup: 'v2-any' }).test(
+  'a trigger of the machine fires under load',
+  async () => {
+    await using cgroup = await cgroups.create('psi-machine')
+    const before = leaks()
+    const trigger = pressure.watch('cpu', 'some', 100_000, 2 * SECOND)
+    const total = async (): Promise<number> => (await pressure.read('cpu')).some?.total ?? 0
+    const start = await total()
+    const first = trigger.next()
+    load(cgroup, 6)
+    const { value } = await first
+    expect(value?.some?.total).toBeGreaterThanOrEqual(start)
+    // What is read is summed up every 2 s, and may come after the trigger.
+    while ((await total()) - start < 100_000) await delay(20)
+    await trigger.return()
+    await Promise.all(busy.splice(0).map((child) => child[Symbol.asyncDispose]()))
+    expect(await settled(before)).toEqual(before)
+  },
+)
 
 on({ psi: true, kernel: '6.5' }).test('a window that is no multiple of 2 s takes a capability', async () => {
   const trigger = pressure.watch('memory', 'full', SECOND, SECOND)
