@@ -126,6 +126,40 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('waiting', () => {
     expect(existsSync(group.path)).toBe(true)
   })
 
+  test('thaw() waits for the cgroup above, and can be given up', async () => {
+    await using group = await make('above')
+    await using below = await cgroups.create('below', {}, { parent: group })
+    await below.add(sleeper())
+    await below.freeze()
+    await group.freeze()
+    const abort = new AbortController()
+    const states: string[] = []
+    const given = thrown(below.thaw({ signal: abort.signal })).finally(() => states.push('given up'))
+    const kept = below.thaw().finally(() => states.push('thawed'))
+    while ((await below.read('cgroup.freeze')).trim() === '1') await delay(5)
+    await delay(50)
+    expect(states).toEqual([])
+    expect((await below.events()).frozen).toBe(true)
+    abort.abort()
+    expect(await given).toMatchObject({ name: 'AbortError' })
+    await delay(50)
+    expect(states).toEqual(['given up'])
+    await group.thaw()
+    await kept
+    expect((await below.events()).frozen).toBe(false)
+  })
+
+  test('freeze() and thaw() that were given up before: what was written stays', async () => {
+    await using group = await make('before')
+    await group.add(sleeper())
+    const signal = AbortSignal.abort()
+    expect(await thrown(group.freeze({ signal }))).toMatchObject({ name: 'AbortError' })
+    expect((await group.read('cgroup.freeze')).trim()).toBe('1')
+    await group.freeze()
+    expect(await thrown(group.thaw({ signal }))).toMatchObject({ name: 'AbortError' })
+    expect((await group.read('cgroup.freeze')).trim()).toBe('0')
+  })
+
   // Within 10 ms of another change the kernel tells the next one later, and not at all when the cgroup goes first.
   test('ends when another removes the cgroup at once', async () => {
     const group = await make('lost')
