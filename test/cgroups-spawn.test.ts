@@ -152,6 +152,34 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('spawn', () => {
   )
 
   on({ tools: 'strace', sanitizer: false }).test(
+    'the kernel refuses one that was removed, or became invalid, after spawn() had looked at it',
+    async () => {
+      await using removed = await make('removed')
+      await using above = await make('domain')
+      await using invalid = await cgroups.create('invalid', {}, { parent: above })
+      await using threaded = await cgroups.create('threaded', {}, { parent: above })
+      const text = `
+      import { openSync, rmdirSync, writeFileSync } from 'node:fs'
+      import { spawn } from 'fancyproc'
+      const [removed, invalid, threaded] = ${JSON.stringify([removed.path, invalid.path, threaded.path])}
+      const fd = openSync(invalid, 'r')
+      const children = [removed, fd].map((cgroup) => spawn('true', { cgroup }))
+      rmdirSync(removed)
+      writeFileSync(threaded + '/cgroup.type', 'threaded')
+      const ends = await Promise.allSettled(children.map(({ exited }) => exited))
+      console.log(JSON.stringify(ends.map(({ reason }) => [reason?.code, reason?.syscall, reason?.hint])))`
+      // Node's threads are late by it, too.
+      const late = ['-e', 'trace=clone3', '-e', 'inject=clone3:delay_enter=250000']
+      const options = ['--seccomp-bpf', '-f', '-o', '/dev/null', ...late]
+      const { stdout } = await command('strace', [...options, process.execPath, ...script(text)])
+      expect(JSON.parse(stdout)).toEqual([
+        ['ENOENT', 'clone3', 'the cgroup has been removed'],
+        ['EOPNOTSUPP', 'clone3', expect.stringMatching(/^the cgroup's type is 'domain invalid'/)],
+      ])
+    },
+  )
+
+  on({ tools: 'strace', sanitizer: false }).test(
     'a kernel, or a filter, without clone3 is told; nothing is left out',
     async () => {
       await using group = await make('filtered')
