@@ -6,6 +6,39 @@ import { on, scaled } from './support/machine.ts'
 
 const base = 'system_u:system_r:container_t'
 
+/** Who dominates whom. Of ranges it is the high levels. */
+const dominance: [mine: string, others: string, dominates: boolean][] = [
+  // Equal.
+  ['s0', 's0', true],
+  ['s0:c1,c2', 's0:c1,c2', true],
+  ['s0:c0.c1023', 's0:c0.c1023', true],
+  // More.
+  ['s0:c1', 's0', true],
+  ['s0:c1,c2', 's0:c2', true],
+  ['s0:c1.c5', 's0:c2.c4', true],
+  ['s0:c0.c1023', 's0:c1023', true],
+  // Less.
+  ['s0', 's0:c1', false],
+  ['s0:c2', 's0:c1,c2', false],
+  ['s0:c2.c4', 's0:c1.c5', false],
+  // Nothing in common.
+  ['s0:c1', 's0:c2', false],
+  ['s0:c0.c1022', 's0:c1023', false],
+  ['s0:c0.c511', 's0:c512.c1023', false],
+  // Something in common.
+  ['s0:c1,c2', 's0:c2,c3', false],
+  ['s0:c0.c5', 's0:c5.c9', false],
+  ['s0-s0:c0.c1023', 's0:c5', true],
+  ['s0-s0:c1,c2', 's0:c1,c2', true],
+  ['s0-s0:c1', 's0:c1,c2', false],
+  ['s0:c1-s0:c1,c2', 's0', true],
+  ['s0:c1-s0:c1,c2', 's0:c3', false],
+  ['s0:c5', 's0-s0:c0.c9', false],
+  ['s0:c0.c9', 's0-s0:c5', true],
+  ['s0-s0:c0.c9', 's0:c1-s0:c1.c3', true],
+  ['s0-s0:c1.c3', 's0-s0:c0.c9', false],
+]
+
 describe('a context', () => {
   test('is taken apart and printed', () => {
     const context = Context.parse(`${base}:s0:c1,c2`)
@@ -99,6 +132,10 @@ describe('a context', () => {
   })
 })
 
+test.each(dominance)('at %s dominates one at %s: %s', (mine, others, dominates) => {
+  expect(Context.parse(`${base}:${mine}`).dominates(`${base}:${others}`)).toBe(dominates)
+})
+
 /** The same numbers each time. */
 function random(seed: number): (below: number) => number {
   let state = seed
@@ -190,12 +227,22 @@ describe('the kernel agrees', () => {
     expect(good).toBeGreaterThan(count / 5)
   })
 
+  const file = (level: string): Context => Context.parse(`system_u:object_r:container_file_t:${level}`)
+
   here.test('who dominates whom: it grants what MCS leaves to the level', () => {
+    const said = dominance.map(([mine, others]): (typeof dominance)[number] => {
+      const granted = selinux.check(Context.parse(`${base}:${mine}`), file(others), 'file', 'read')
+      return [mine, others, granted]
+    })
+    expect(said).toEqual(dominance)
+  })
+
+  here.test('so it does for any levels', () => {
     const levels = Array.from({ length: scaled(40) + 6 }, () => level()).map((low) => Level.parse(low))
     for (const mine of levels) {
       const others = levels[pick(levels.length)]!
       const from = Context.parse(`${base}:${String(mine)}`)
-      const to = Context.parse(`system_u:object_r:container_file_t:${String(others)}`)
+      const to = file(String(others))
       const said = selinux.check(from, to, 'file', 'read')
       expect({ from, to, said: from.dominates(to) }).toEqual({ from, to, said })
     }
