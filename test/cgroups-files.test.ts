@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { type Cgroup, cgroups, type ReadableFile } from 'fancyproc'
-import { formatOf } from '../lib/cgroups/interface.ts'
+import { controllerOf, formatOf } from '../lib/cgroups/interface.ts'
 import { parsePressure } from '../lib/cgroups/keyed.ts'
 import { facts, on } from './support/machine.ts'
 
@@ -13,7 +14,8 @@ const root = facts.cgroupRoot ?? ''
 const scratch = join(root, `fancyproc-files-${String(process.pid)}`)
 
 /** Passes types by. */
-type Loose = {
+type Loose = AsyncDisposable & {
+  readonly path: string
   get(file: string): Promise<unknown>
   set(file: string, value: unknown): Promise<unknown>
 }
@@ -284,6 +286,77 @@ on({ user: 'root', cgroup: 'v2-any' }).describe('files', () => {
     const top = await cgroups.open(root)
     expect(await problems(top)).toEqual([])
     top.close()
+  })
+
+  /** Files of a cgroup that are read and written, and that tell what they took. */
+  function settable(group: Loose): string[] {
+    // Of processes and threads; for good; changes, and not what there is.
+    const others = ['cgroup.procs', 'cgroup.threads', 'cgroup.type', 'cgroup.subtree_control']
+    return readdirSync(group.path).filter((file) => {
+      const row = formatOf(file)
+      return row?.parse !== undefined && row.format !== undefined && !others.includes(file)
+    })
+  }
+
+  test('what is read can be set, and is the same then', async () => {
+    await using group = await make('same')
+    await group.enable(facts.controllers)
+    await using below = loose(await cgroups.create('below', {}, { parent: group }))
+    const before: Record<string, unknown> = {}
+    const after: Record<string, unknown> = {}
+    for (const file of settable(below)) {
+      const value = await below.get(file)
+      // Nothing is written for no device at all.
+      if (isDeepStrictEqual(value, {})) continue
+      // The limit that hugetlb begins with is a number on some kernels; set, it is none.
+      const unlimited = file.startsWith('hugetlb.') && typeof value === 'number' && value > 2 ** 62
+      before[file] = unlimited ? 'max' : value
+      after[file] = await below.set(file, value).catch(String)
+    }
+    expect(after).toEqual(before)
+    const some = ['cgroup.freeze', 'cgroup.max.depth', 'cgroup.max.descendants']
+    expect(Object.keys(after)).toEqual(expect.arrayContaining(some))
+    if (facts.controllers.includes('cpu')) expect(after).toMatchObject({ 'cpu.weight': 100 })
+  })
+
+  test('a value that it had not', async () => {
+    const loop = existsSync('/sys/block/loop0/dev')
+      ? readFileSync('/sys/block/loop0/dev', 'utf8').trim()
+      : undefined
+    const resource = facts.controllers.includes('misc')
+      ? /^\S+/.exec(readFileSync(join(root, 'misc.capacity'), 'utf8'))?.[0]
+      : undefined
+    await using group = await make('new')
+    await group.enable(facts.controllers)
+    await using below = loose(await cgroups.create('below', {}, { parent: group }))
+    const values: [file: string, value: unknown][] = [
+      ['cpu.max', { quota: 20_000, period: 100_000 }],
+      ['cpu.max.burst', 10_000],
+      ['cpu.idle', true],
+      ['cpuset.mems', [0]],
+      ['cpuset.cpus.exclusive', [0]],
+      ['memory.swap.max', 3 << 20],
+      ['memory.swap.high', 2 << 20],
+      ['memory.zswap.max', 1 << 20],
+      ['memory.zswap.writeback', false],
+      ...(loop === undefined ? [] : [['io.latency', { [loop]: { target: 5000 } }] as [string, unknown]]),
+      ['io.prio.class', 'idle'],
+      ['hugetlb.2MB.rsvd.max', 4 << 20],
+      ...(resource === undefined ? [] : [['misc.max', { [resource]: 0 }] as [string, unknown]]),
+      ['cgroup.pressure', false],
+    ]
+    const there = values.filter(([file]) => existsSync(join(below.path, file)))
+    for (const [file, value] of there) {
+      const old = await below.get(file)
+      expect([file, isDeepStrictEqual(old, value)]).toEqual([file, false])
+      const said = await below.set(file, value).catch(String)
+      expect([file, said]).toEqual([file, value])
+      expect([file, await below.get(file)]).toEqual([file, value])
+    }
+    // Each of the hierarchy's controllers had one.
+    const controllers = new Set(there.map(([file]) => controllerOf(file)))
+    const wanted = ['cpu', 'cpuset', 'hugetlb'].filter((name) => facts.controllers.includes(name))
+    for (const controller of wanted) expect([...controllers]).toContain(controller)
   })
 
   on({ controllers: ['cpu', 'memory', 'pids', 'io', 'hugetlb', 'cpuset'] }).test(
