@@ -65,6 +65,7 @@ export async function untilEvents(
 }
 
 export async function setFrozen(path: string, frozen: boolean, options: WaitOptions): Promise<void> {
+  options.signal?.throwIfAborted()
   await writeFile(path, 'cgroup.freeze', frozen ? '1' : '0')
   await untilEvents(path, (events) => events.frozen === frozen, options)
 }

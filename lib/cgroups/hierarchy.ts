@@ -147,5 +147,5 @@ export async function explain(controller: string): Promise<string | undefined> {
     return `${controller} is not enabled for ${top}, whose cgroups above are not visible here: whoever manages those must enable it`
   }
   if (row !== undefined) return `${controller} is known to the kernel, but its v2 hierarchy doesn't have it`
-  return `${controller} is no controller that this kernel was compiled with: /proc/cgroups has those that are`
+  return `${controller} is no controller that this kernel was compiled with`
 }
