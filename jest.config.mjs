@@ -1,8 +1,12 @@
+import { fileURLToPath } from 'node:url'
+
 export default {
   roots: ['<rootDir>/lib', '<rootDir>/test'],
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/build', '<rootDir>/prebuilds/'],
   cacheDirectory: process.env.FANCYPROC_JEST_CACHE || '<rootDir>/node_modules/.cache/jest',
+  watchman: false,
+  haste: { hasteMapModulePath: fileURLToPath(new URL('scripts/haste-map.cjs', import.meta.url)) },
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '\\.ts$': '<rootDir>/test/support/transform.mjs',
