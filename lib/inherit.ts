@@ -166,9 +166,13 @@ function isInExecve(process: Pinned): boolean {
 
 /** What is empty may be so only for now; a process that is frozen there is not waited for. */
 function readEnvironment(process: Pinned): Buffer | undefined {
+  let over = false
   for (let tries = 0; ; tries++) {
     const bytes = process.look('environ', (path) => readAtMost(path, MOST_ENVIRONMENT))
-    if (bytes?.length !== 0 || !isInExecve(process)) return bytes
+    if (bytes?.length !== 0 || over) return bytes
+    // Its execve may have come to its end since: then it is read once more.
+    over = !isInExecve(process)
+    if (over) continue
     if (tries === 50) {
       throw new KernelError({
         errno: errnoNumber('EAGAIN') ?? 11,
