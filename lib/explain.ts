@@ -159,7 +159,7 @@ function execveHint(errno: number, options: Explained, label?: string): string |
     case 'ENOEXEC':
       return 'no format that the kernel knows: a script without a #! line, or a program for another architecture'
     case 'E2BIG':
-      return 'args and env together are limited to a quarter of RLIMIT_STACK, and each string to 128 KiB'
+      return 'args and env together are limited to a quarter of RLIMIT_STACK, and each string to 128 KiB; or its cgroup has no memory for them'
     case 'ETXTBSY':
       return 'the program is open for writing somewhere'
     case 'EPERM':

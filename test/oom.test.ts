@@ -90,7 +90,8 @@ on({ user: 'root', cgroup: 'v2-any', controllers: ['memory'] }).describe('hardly
       }
       const ends = await Promise.all(Array.from({ length: 10 }, launch))
       for (let i = 0; i < 10; i++) ends.push(await launch())
-      expect(ends.filter((end) => end !== 'ENOMEM' && end !== 'oom_kill')).toEqual([])
+      // E2BIG: an execve of 5.10 that gets no page for its arguments.
+      expect(ends.filter((end) => !['ENOMEM', 'oom_kill', 'E2BIG'].includes(end))).toEqual([])
       expect(await cgroup.procs()).toEqual([])
       expect(await settled(before)).toEqual(before)
       expect((await run('echo', ['outside'])).stdout).toBe('outside\n')
