@@ -79,7 +79,7 @@ interface Verdict {
   stdout: string
 }
 
-export async function judge(file: string, input: string | Uint8Array, limits: Limits): Promise<Verdict> {
+async function judge(file: string, input: string | Uint8Array, limits: Limits): Promise<Verdict> {
   await using cgroup = await limited(limits)
   const command = [...(interpreters[extname(file)] ?? []), '/work/program']
   const start = performance.now()

@@ -2,7 +2,7 @@
 import { readSync } from 'node:fs'
 import { errnoNumber } from './errors.ts'
 import { Fd } from './fd.ts'
-import { EVENT_LENGTH, native, onEvents } from './native.ts'
+import { EVENT_LENGTH, EVENT_SEEN, native, onEvents } from './native.ts'
 import type { Result } from './plan.ts'
 
 export const receive: unique symbol = Symbol('receive')
@@ -35,7 +35,7 @@ onEvents((rows) => {
       const receiver = living.get(row[0] ?? -1)
       if (!receiver) continue
       // A Worker may be ended before it comes to the next row: the descriptors of those that it has not looked at are closed.
-      row[EVENT_LENGTH - 1] = 1
+      row[EVENT_SEEN] = 1
       receiver[receive](row)
     } catch (error) {
       // What one listener throws is uncaught, as with any emitter, and keeps nothing from the other children.

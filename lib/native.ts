@@ -33,6 +33,9 @@ export const EVENT_LABEL = 8
 /** Length of an event's row: id, kind, values. */
 export const EVENT_LENGTH = 14
 
+/** Where JavaScript marks a row that it has looked at. */
+export const EVENT_SEEN = EVENT_LENGTH - 1
+
 export interface Binding {
   operations(): [string, string, Operation['scope'], number, string][]
   init(onEvents: (rows: Float64Array) => void): number

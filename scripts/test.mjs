@@ -11,7 +11,7 @@ import { at, bin, Failure, main } from './project.mjs'
 import { lacking } from './vm/promised.mjs'
 import { saveReport } from './vm/report.mjs'
 
-/** The core: how programs start and fail, their steps, namespaces and labels, what this kernel has and what it lacks. */
+/** The core: how programs start and fail, their steps, namespaces and labels, and what this kernel has. */
 const SMOKE = [
   'spawn',
   'clone',

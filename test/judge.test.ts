@@ -48,10 +48,17 @@ async function verdicts(all: typeof programs, seconds: number): Promise<Record<s
   for (const [name, [text]] of Object.entries(all)) writeFileSync(path(name), text)
   writeFileSync(path('input'), '2 3\n')
   const files = Object.keys(all).map((name) => path(name))
-  const judge = ['node', 'dist/examples/judge.js', '--seconds', String(seconds), '--megabytes', '64']
+  const judge = [
+    process.execPath,
+    'dist/examples/judge.js',
+    '--seconds',
+    String(seconds),
+    '--megabytes',
+    '64',
+  ]
   const { code, stdout, stderr } = await command('sh', [
     ...['-c', '"$@" <"$0"', path('input')],
-    ...judge.map((word) => (word === 'node' ? process.execPath : word)),
+    ...judge,
     ...files,
   ])
   expect({ code, stderr: stderr.replace(/^limits of each process only: .*\n( {2}hint: .*\n)?/, '') }).toEqual(

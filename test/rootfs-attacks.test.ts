@@ -16,9 +16,7 @@ import {
   procfs,
   sendFd,
   type Steps,
-  uidMap,
   umount2,
-  unshare,
 } from 'fancyproc/steps'
 import { isolated, rights } from './support/isolated.ts'
 import { on } from './support/machine.ts'
@@ -134,25 +132,3 @@ on({ userns: true, kernel: '5.11' }).test(
     await expect(child.exited).rejects.toMatchObject({ code: 'EINVAL', syscall: 'mount' })
   },
 )
-
-// Ours has something mounted over it, which a new one would show.
-on({ userns: true }).test("a procfs of one's own where /proc is covered: EPERM, and why", async () => {
-  const cover = bind('/dev/null', '/proc/uptime')
-  const fresh = mount({ source: 'proc', target: '/proc', type: 'proc' })
-  const nested = [unshare('user'), uidMap({ inside: 0, outside: 0, count: 1 })]
-  const steps = [
-    mapUser(),
-    makePrivate('/', { recursive: true }),
-    cover,
-    unshare('mnt'),
-    nested,
-    unshare('mnt'),
-    fresh,
-  ]
-  const child = spawn('true', { stdio: 'ignore', namespaces: ['user', 'mnt', 'pid'], steps })
-  await expect(child.exited).rejects.toMatchObject({
-    code: 'EPERM',
-    syscall: 'mount',
-    hint: expect.stringContaining('mount too revealing') as unknown,
-  })
-})

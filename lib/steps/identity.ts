@@ -178,7 +178,8 @@ export function setgroupsDeny(): Step {
 /**
  * `setgroupsDeny()`, `uidMap({ inside: uid, outside: geteuid(), count: 1 })`, `gidMap({ inside: gid, outside:
  * getegid(), count: 1 })`: maps the caller's own effective ids to root's, or to those given, which is what an
- * ordinary user may do without help. Since Linux 3.19.
+ * ordinary user may do without help. Root is mapped to itself, and files that obey uid 0, such as those of /proc/sys, obey
+ * it in there: have `uidMap` and `gidMap` of other ids, and take them by `setresgid` and `setresuid`. Since Linux 3.19.
  *
  * Acts on: the child's user namespace, in a spawn only; once. Needs no privilege.
  *
