@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ps, run, spawn } from 'fancyproc'
 import { command, type Forked, root } from './support/fork.ts'
 import { facts, on, patient } from './support/machine.ts'
-import { fds, strings } from './support/proc.ts'
+import { asleep, fds, strings } from './support/proc.ts'
 import { scratch } from './support/scratch.ts'
 
 const ordinary = facts.user === 'ordinary'
@@ -60,6 +60,7 @@ on(ordinary ? { userns: true } : {}).describe('in what run -d has left', () => {
     expect(its).toBeDefined()
     expect(strings(pid, 'environ')).toContain('GIVEN=by run')
     // What comes from us are three streams.
+    await asleep(pid)
     expect(Object.keys(fds(pid))).toEqual(['0', '1', '2'])
     const top = (await docker('top', 'one')).stdout
     expect(top).toMatch(new RegExp(`^\\S+ +${String(first)} .* sleep 1000$`, 'm'))

@@ -16,7 +16,7 @@ import {
   type Steps,
 } from 'fancyproc/steps'
 import { facts, on, scaled } from './support/machine.ts'
-import { fds } from './support/proc.ts'
+import { asleep, fds } from './support/proc.ts'
 import { scratch } from './support/scratch.ts'
 
 const path = scratch()
@@ -150,6 +150,7 @@ on({ ...(root ? {} : { userns: true }) }).test(
     }).spawned
     const inherit = ['root', 'cwd', 'env', 'ids'] as const
     await using child = await spawn('sleep', ['1000'], { stdio: 'ignore', join: { target, inherit } }).spawned
+    await asleep(child.pid)
     expect(Object.keys(fds(child.pid))).toEqual(['0', '1', '2'])
     expect(readdirSync(`/proc/${String(child.pid)}/task`)).toHaveLength(1)
     expect(readFileSync(`/proc/${String(child.pid)}/maps`, 'utf8')).not.toContain('fancyproc')

@@ -26,7 +26,7 @@ import { command, script } from './support/fork.ts'
 import { isolated, rights } from './support/isolated.ts'
 import { facts, on, scaled } from './support/machine.ts'
 import { byBwrap, byNspawn, byRunc, byUnshare, type Peer } from './support/peers.ts'
-import { fds, namespace, status, strings } from './support/proc.ts'
+import { asleep, fds, namespace, status, strings } from './support/proc.ts'
 import { scratch } from './support/scratch.ts'
 import { leaks, settled } from './support/state.ts'
 
@@ -85,6 +85,7 @@ describe('a process isolated by', () => {
           place(peer.pid, 'root'),
           place(peer.pid, 'cwd'),
         ])
+        await asleep(child.pid)
         expect(Object.keys(fds(child.pid))).toEqual(['0', '1', '2'])
       })
 
