@@ -107,6 +107,7 @@ async function judge(file: string, input: string | Uint8Array, limits: Limits): 
       timeout: limits.seconds * 1000,
       maxBuffer: 64 << 10,
     })
+    // The shell's 128 + n, for what a signal ended; a program that exits with such a number looks the same.
     const by = signal === null && code !== null && code > 128 ? signalName(code - 128) : signal
     if (reason === 'timeout' || by === 'SIGXCPU') return verdict('time limit', stdout)
     if (((await cgroup?.oomKills()) ?? 0) > 0) return verdict('memory limit', stdout)

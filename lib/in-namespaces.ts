@@ -21,7 +21,7 @@ function giveUp({ timeout, signal }: InNamespacesOptions): AbortSignal | undefin
 }
 
 /**
- * Runs steps in other namespaces, and brings back what they open (`sendFd`) and read (`readFile`, `readlink`, `statfs`).
+ * `int setns(int fd, int nstype)`, then the steps: runs them in other namespaces, and brings back what they open (`sendFd`) and read (`readFile`, `readlink`, `statfs`).
  * No process stays: the child executes nothing, ends after the last step, and has been reaped when the promise is settled.
  * A socket that was made in another network namespace, or a directory of another mount namespace, works here.
  *
@@ -29,7 +29,11 @@ function giveUp({ timeout, signal }: InNamespacesOptions): AbortSignal | undefin
  *
  * A step that fails rejects with a `KernelError`, and what had been sent is closed.
  *
- * Acts on: a child. Kernel and privilege: as `joinSteps` and the steps. See `man 2 setns`.
+ * Acts on: a child. Needs what `joinSteps` and the steps do.
+ *
+ * Errnos: as for `joinSteps` and the steps.
+ *
+ * Since Linux 5.8. See `man 2 setns`.
  */
 export async function inNamespaces(
   target: Target | JoinOptions,

@@ -157,7 +157,7 @@ function asFds(target: unknown): NamespaceFds {
  * | E2BIG | its environment, which is to be inherited, is larger than execve takes (6 MiB) |
  * | EAGAIN | it is in the middle of execve, for longer than a moment, and its environment is to be inherited |
  *
- * See `man 2 setns`, `man 7 namespaces`.
+ * Since Linux 5.8, of descriptors 3.0. See `man 2 setns`, `man 7 namespaces`.
  */
 export function joinSteps(given: Target | JoinOptions): JoinSteps {
   const { target, namespaces, inherit } = isOptions(given) ? checkKeys(given) : { target: given }

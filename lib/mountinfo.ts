@@ -56,6 +56,7 @@ function parseLine(line: string): Mount | undefined {
   }
 }
 
+/** The mounts in the text of a `/proc/PID/mountinfo`. See `man 5 proc`. */
 export function parseMountinfo(text: string): Mount[] {
   return text.split('\n').flatMap((line) => parseLine(line) ?? [])
 }
@@ -87,7 +88,19 @@ export async function mountinfoAt(path: string, process: number | 'self'): Promi
   return mounts
 }
 
-/** `/proc/PID/mountinfo`: the mounts that a process sees, in the order of the kernel. Other users' need CAP_SYS_PTRACE. */
+/**
+ * `/proc/PID/mountinfo`: the mounts that a process sees, in the order of the kernel.
+ *
+ * Acts on: nothing. Needs no privilege for one's own processes; for those of others CAP_SYS_PTRACE.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | EACCES | the process is another user's |
+ * | EFBIG  | the list is longer than 32 MiB |
+ * | ENOENT | there is no such process |
+ *
+ * Since Linux 2.6.26. See `man 5 proc`.
+ */
 export async function readMountinfo(pid: number | 'self' = 'self'): Promise<Mount[]> {
   try {
     return await mountinfoAt(`/proc/${String(pid)}/mountinfo`, pid)

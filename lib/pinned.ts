@@ -129,7 +129,7 @@ export function linkOf(fd: number, argument: string): string {
 }
 
 /** Since Linux 6.9 they are files of pidfs. */
-export function isPidfd(link: string): boolean {
+function isPidfd(link: string): boolean {
   return link === 'anon_inode:[pidfd]' || link.startsWith('pidfd:')
 }
 

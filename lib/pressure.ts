@@ -64,7 +64,7 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-export async function readPressure(file: string): Promise<Pressures> {
+async function readPressure(file: string): Promise<Pressures> {
   return parsePressure(await readText(file))
 }
 

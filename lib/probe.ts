@@ -128,9 +128,14 @@ function probeSelinux(): Answer {
 }
 
 /**
- * What this machine lets this process do: everything is tried in short-lived children, which leave nothing behind.
+ * `long clone3(struct clone_args *args, size_t size)` and what else there is: what this machine lets this process do. All of
+ * it is tried in short-lived children, which leave nothing behind. Three answers: yes; no, and why; or nothing can be said.
  *
- * Acts on: nothing. Three answers: yes; no, and why; or nothing can be said.
+ * Acts on: children. Needs no privilege.
+ *
+ * Errnos: none, they are the answers.
+ *
+ * Since Linux 5.10. See `man 7 namespaces`, `man 7 cgroups`.
  */
 export async function probe(): Promise<Probe> {
   const [alone, withUser, cgroup, controllers] = await Promise.all([

@@ -145,7 +145,7 @@ export class Process extends EventEmitter<ProcessEvents> {
   }
 
   /**
-   * A descriptor of the process: pidfd_open(2). Undefined before `'spawn'`, and after the end if nobody has asked before.
+   * A descriptor of the process: the pidfd of clone3(2). Undefined before `'spawn'`, and after the end if nobody has asked before.
    * Whoever takes it closes it; disposing the process does, too.
    */
   get pidfd(): Fd | undefined {
@@ -158,13 +158,17 @@ export class Process extends EventEmitter<ProcessEvents> {
   }
 
   /**
-   * Sends a signal: pidfd_send_signal(2). Before the program runs any signal cancels; after the end it does nothing.
+   * `int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)`: sends a signal. Before the program runs any signal cancels; after the end it does nothing.
    * Without an argument it sends what ends the process: SIGTERM, or SIGKILL to the first process of a pid namespace,
    * to which the kernel delivers nothing that it does not handle.
    *
-   * | errno | |
-   * |-|-|
+   * Acts on: the child. Needs its user's id, or CAP_KILL.
+   *
+   * | errno | when |
+   * |-------|------|
    * | EPERM | the process has become somebody else's |
+   *
+   * Since Linux 5.1. See `man 2 pidfd_send_signal`.
    *
    * @returns whether the signal was sent
    */

@@ -91,7 +91,7 @@ function result(answer: ArrayBuffer | number, syscall: string): ArrayBuffer {
 }
 
 /**
- * Every process: the fields that are asked for, of its files in /proc. What this process may not read of another is
+ * `getdents64(2)` of /proc, and the files of each process: every process, with the fields that are asked for. What this process may not read of another is
  * undefined in its row; each field says when.
  *
  * It is read natively, off the event loop's thread, and decoded in slices of less than a millisecond. Each process is
@@ -99,15 +99,15 @@ function result(answer: ArrayBuffer | number, syscall: string): ArrayBuffer {
  * one that ends before its row is complete is left out. So is one that the kernel hides: all of it for a procfs
  * mounted with `hidepid`, or where a security module forbids to look at its directory.
  *
- * Rejects with a `KernelError`:
+ * Acts on: nothing. Needs no privilege; what takes that of ptrace(2) is said by the field.
  *
  * | errno | when |
- * |-|-|
+ * |-------|------|
  * | ENOENT, EACCES | `proc` can't be opened |
  * | ENODEV | it is no procfs |
  * | EMFILE | this process has no descriptor left |
  *
- * Since Linux 5.10, as all of this library; a field that a kernel lacks is undefined. See `man 5 proc`.
+ * Since Linux 5.10; a field that a kernel lacks is undefined. See `man 5 proc`.
  */
 export async function ps<F extends ProcessField = ProcessField>(
   options: PsOptions<F> = {},

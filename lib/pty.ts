@@ -37,7 +37,16 @@ export class Pty extends ReadStream {
     this.fd = fd
   }
 
-  /** `ioctl(master, TIOCSWINSZ, …)`: the kernel sends SIGWINCH to the foreground process group. */
+  /**
+   * `ioctl(master, TIOCSWINSZ, const struct winsize *)`: the size in characters; the kernel sends SIGWINCH to the foreground
+   * process group.
+   *
+   * Acts on: the terminal. Needs no privilege.
+   *
+   * Errnos: none.
+   *
+   * Since Linux 1.0. See `man 2 ioctl_tty`.
+   */
   resize(columns: number, rows: number): void {
     if (this.destroyed) return
     check(native().setWindowSize(this.fd, side(columns, 'columns'), side(rows, 'rows')), 'ioctl')

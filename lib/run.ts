@@ -69,8 +69,15 @@ async function terminal(child: Process): Promise<Readable | undefined> {
 }
 
 /**
- * spawn(), collecting what it prints: resolves with that and with how it ended, whatever its exit code; rejects when
- * its setup failed, or it printed more than `maxBuffer`: that error has `stdout` and `stderr` up to there.
+ * `long clone3(struct clone_args *args, size_t size)`, the steps, `int execve(…)`: as `spawn`, collecting what it prints.
+ * Resolves with that and with how it ended, whatever its exit code; rejects when its setup failed, or it printed more than
+ * `maxBuffer` bytes (ERR_CHILD_PROCESS_STDIO_MAXBUFFER): that error has `stdout` and `stderr` up to there.
+ *
+ * Acts on: the child. Needs what `spawn` does.
+ *
+ * Errnos: as for `spawn`.
+ *
+ * Since Linux 5.10. See `man 2 clone3`, `man 2 execve`.
  */
 export function run(
   file: string,

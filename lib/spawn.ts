@@ -154,14 +154,17 @@ export function assemble(options: Explained, oomKilled = (): boolean => false): 
 }
 
 /**
- * `clone3(2)`, then the steps in the given order in the child, then `execve(2)` of a file that is looked up in the
- * child's PATH, root and working directory. Throws for bad input, before anything has happened; what the kernel
- * refuses is told by `'error'` and by `exited`, as a `KernelError`.
+ * `long clone3(struct clone_args *args, size_t size)`, the steps in the given order in the child, `int execve(const char
+ * *path, char *const argv[], char *const envp[])`: runs a file, looked up in the child's PATH, root and working directory.
+ * Throws for bad input, before anything has happened; what the kernel refuses is told by `'error'` and by `exited`, as a
+ * `KernelError`.
  *
- * Acts on: the child. Kernel: 5.10. Privilege: CAP_SYS_ADMIN for namespaces other than 'user', or a 'user' one beside them.
+ * Acts on: the child. Needs CAP_SYS_ADMIN for namespaces other than 'user', or a 'user' one beside them; the steps need what
+ * each says.
  *
- * | errno of clone3 | |
- * |-|-|
+ * | errno | when |
+ * |-------|------|
+ * | ENOENT, EACCES, ENOEXEC | of execve: no such program, or none that may be executed |
  * | EPERM | no privilege for a namespace, or user namespaces are forbidden here |
  * | ENOSPC | a limit of /proc/sys/user/max_*_namespaces |
  * | EBUSY, EACCES, EOPNOTSUPP | the cgroup takes no processes |
@@ -169,7 +172,7 @@ export function assemble(options: Explained, oomKilled = (): boolean => false): 
  * | EEXIST | a pid of setTid is taken |
  * | ENOSYS | a seccomp filter around this process knows no clone3 |
  *
- * man 2 clone3, man 2 execve
+ * Since Linux 5.10. See `man 2 clone3`, `man 2 execve`.
  */
 export function spawn(file: string, options?: SpawnOptions): Process
 export function spawn(file: string, args: readonly string[], options?: SpawnOptions): Process

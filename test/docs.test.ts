@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
 import { readdirSync, readFileSync } from 'node:fs'
-import { apparmor, cgroups, pressure, selinux } from 'fancyproc'
+import { apparmor, cgroups, namespaces, pressure, processes, selinux } from 'fancyproc'
 import { Cgroup } from '../lib/cgroups.ts'
+import { native } from '../lib/native.ts'
 
 const directory = new URL('../lib/steps/', import.meta.url)
 
@@ -39,7 +40,10 @@ function docOf(name: string, files: readonly string[], indent = ''): string {
 const filesIn = (folder: string): string[] =>
   readdirSync(new URL(`../lib/${folder}/`, import.meta.url)).map((file) => `${folder}/${file}`)
 
-/** Calls that are no steps: what the objects of the public interface have, and the methods of a cgroup. */
+const methods = (of: string, file: string, names: string[]): { of: string; name: string; doc: string }[] =>
+  names.map((name) => ({ of, name, doc: docOf(name, [file], '  ') }))
+
+/** Calls that are no steps: what is exported, what the objects of the public interface have, and the methods of what they give. */
 const calls = [
   ...Object.keys(selinux).map((name) => ({ of: 'selinux', name, doc: docOf(name, filesIn('selinux')) })),
   ...Object.keys(apparmor).map((name) => ({ of: 'apparmor', name, doc: docOf(name, ['apparmor.ts']) })),
@@ -60,6 +64,30 @@ const calls = [
     // Ours, the language's, and close(2).
     .filter((name) => !['constructor', 'directory', 'toString', 'close'].includes(name))
     .map((name) => ({ of: 'Cgroup', name, doc: docOf(name, ['cgroups/cgroup.ts'], '  ') })),
+  ...[
+    ['spawn', 'spawn.ts'] as const,
+    ['run', 'run.ts'] as const,
+    ['joinSteps', 'join.ts'] as const,
+    ['inNamespaces', 'in-namespaces.ts'] as const,
+    ['isolation', 'isolation/isolation.ts'] as const,
+    ['ps', 'ps.ts'] as const,
+    ['probe', 'probe.ts'] as const,
+    ['readMountinfo', 'mountinfo.ts'] as const,
+  ].map(([name, file]) => ({ of: 'fancyproc', name, doc: docOf(name, [file]) })),
+  ...['list', ...Object.keys(namespaces)].map((name) => ({
+    of: 'namespaces',
+    name,
+    doc: docOf(name, filesIn('namespaces')),
+  })),
+  ...Object.keys(processes).map((name) => ({
+    of: 'processes',
+    name,
+    doc: docOf(name, ['processes/handle.ts', 'processes/watch.ts']),
+  })),
+  ...methods('NamespaceFd', 'namespaces/fd.ts', ['owner', 'parent', 'pidInside', 'pidOutside']),
+  ...methods('ProcessHandle', 'processes/handle.ts', ['kill', 'getfd']),
+  ...methods('Process', 'process.ts', ['kill']),
+  ...methods('Pty', 'pty.ts', ['resize']),
 ]
 const names = steps.map(({ name }) => name)
 
@@ -98,6 +126,16 @@ describe.each(steps)('$name says', ({ name, doc }) => {
   })
 })
 
+test('the README has every operation, and since when there is it', () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  const rows = [...readme.matchAll(/^\| ([\w, ]+) \| [^|]+ \| (\d[\d., ]*) \|/gm)]
+  const told = new Map(
+    rows.flatMap(([, names = '', since = '']) => names.split(', ').map((name) => [name, since] as const)),
+  )
+  for (const { name, kernel } of native().table.values())
+    expect([name, told.get(name)?.split(', ')]).toEqual([name, expect.arrayContaining([kernel])])
+})
+
 test('the calls are found', () => {
   const found = calls.map(({ of, name }) => `${of}.${name}`)
   for (const one of [
@@ -106,9 +144,11 @@ test('the calls are found', () => {
     'cgroups.create',
     'Cgroup.watchPressure',
     'pressure.watch',
+    'namespaces.pool',
+    'ProcessHandle.getfd',
   ])
     expect(found).toContain(one)
-  expect(found.length).toBeGreaterThan(65)
+  expect(found.length).toBeGreaterThan(85)
 })
 
 describe.each(calls)('$of: $name says', ({ of, name, doc }) => {

@@ -468,8 +468,8 @@ export class Cgroup {
   }
 
   /**
-   * `cgroup.freeze`: resolves when all processes in it and below it have stopped. They can still be killed. Do not
-   * spawn into a frozen cgroup. Since Linux 5.2.
+   * `cgroup.freeze`: resolves when all processes in it and below it have stopped. They can still be killed.
+   * `spawn` refuses a frozen cgroup. Since Linux 5.2.
    *
    * Acts on: all processes of this cgroup and of those below it. Needs write permission on the file: root, or whom
    * the subtree was delegated to.

@@ -110,7 +110,7 @@ async function aboveBoth(path: string, id: string): Promise<string | undefined> 
 }
 
 /** Of a cgroup that can have no processes, as others are threaded. */
-export async function invalidHint(path: string): Promise<string | undefined> {
+async function invalidHint(path: string): Promise<string | undefined> {
   if ((await typeOf(path)) !== 'domain invalid') return undefined
   const above = dirname(path)
   return (

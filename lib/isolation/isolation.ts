@@ -188,18 +188,19 @@ function reference(): Pinned | undefined {
 }
 
 /**
- * What sets a process apart from another one, whoever started the two: namespaces, cgroup and limits, label, capabilities,
+ * `/proc/PID/ns`, `status`, `cgroup`, `mountinfo`, `attr` and the like: what sets a process apart from another one, whoever
+ * started the two: namespaces, cgroup and limits, label, capabilities,
  * filters, root, id maps, mounts. The process is a pid, a pidfd, or what has one. Both are held meanwhile, so that nothing is
  * of another process that was given the pid.
  *
- * Acts on: nothing. What this user may not look at is undefined: that of others takes CAP_SYS_PTRACE.
+ * Acts on: nothing. Needs no privilege; what this user may not look at is undefined: that of others takes CAP_SYS_PTRACE.
  *
  * | errno | when |
  * |-------|------|
  * | ESRCH | one of the two has ended |
  * | EFBIG | the list of mounts of one of them is longer than 32 MiB |
  *
- * See `man 5 proc`, `man 7 namespaces`.
+ * Since Linux 5.10. See `man 5 proc`, `man 7 namespaces`.
  */
 export async function isolation(target: ProcessLike, options: IsolationOptions = {}): Promise<Isolation> {
   const { from } = checkOptions<IsolationOptions>(options, 'isolation', ['from'])

@@ -63,10 +63,17 @@ export function checkKinds<K extends HeldNamespace>(kinds: K | readonly K[], arg
  *     using quiet = await namespaces.create(['net', 'uts'], [sethostname('quiet')])
  *     spawn('sh', [], { join: quiet })
  *
- * Acts on: a child. Needs CAP_SYS_ADMIN, or 'user' among the kinds. A step that fails rejects with a `KernelError` that names
- * it, and nothing is left.
+ * A step that fails rejects with a `KernelError` that names it, and nothing is left.
  *
- * Errors: as for `spawn` with such namespaces, and those of the steps. Since Linux 5.5. See `man 2 clone3`.
+ * Acts on: a child. Needs CAP_SYS_ADMIN, or 'user' among the kinds.
+ *
+ * | errno  | when |
+ * |--------|------|
+ * | EPERM  | no CAP_SYS_ADMIN, or user namespaces are forbidden here |
+ * | ENOSPC | a limit of /proc/sys/user/max_*_namespaces |
+ * | EAGAIN | pids.max, or RLIMIT_NPROC |
+ *
+ * Since Linux 5.5. See `man 2 clone3`.
  */
 export async function create<K extends HeldNamespace>(
   kinds: K | readonly K[],

@@ -52,7 +52,10 @@ export class NamespaceFd extends Fd {
     this.inode = fstatSync(fd).ino
   }
 
-  /** What no other namespace is ever given, as it may be given the inode. Since Linux 6.18, of 'mnt' 6.11; else undefined. */
+  /**
+   * `ioctl(fd, NS_GET_ID, &id)`: what no other namespace is ever given, as it may be given the inode; undefined where the kernel
+   * has none. Since Linux 6.18, of 'mnt' 6.11.
+   */
   get id(): bigint | undefined {
     const id = native().nsfs(this.fd, requests.NS_GET_ID, 0)
     if (errnoName(-id) === 'EBADF') check(id, 'ioctl(NS_GET_ID)')
@@ -60,18 +63,31 @@ export class NamespaceFd extends Fd {
   }
 
   /**
-   * `ioctl(fd, NS_GET_USERNS)`: the user namespace that owns it; of one of 'user', its parent. Since Linux 4.9.
+   * `ioctl(fd, NS_GET_USERNS)`: the user namespace that owns it; of one of 'user', its parent.
    *
-   * Throws a `KernelError`: EPERM where that lies above our own. See `man 2 ioctl_ns`.
+   * Acts on: this process. Needs no privilege.
+   *
+   * | errno | when |
+   * |-------|------|
+   * | EPERM | that lies above our own |
+   *
+   * Since Linux 4.9. See `man 2 ioctl_ns`.
    */
   owner(): NamespaceFd {
     return new NamespaceFd(ask(this.fd, 'NS_GET_USERNS'))
   }
 
   /**
-   * `ioctl(fd, NS_GET_PARENT)`: what one of 'pid' or 'user' is nested in. Since Linux 4.9.
+   * `ioctl(fd, NS_GET_PARENT)`: what one of 'pid' or 'user' is nested in.
    *
-   * Throws a `KernelError`: EPERM where that lies above our own, EINVAL for other kinds. See `man 2 ioctl_ns`.
+   * Acts on: this process. Needs no privilege.
+   *
+   * | errno  | when |
+   * |--------|------|
+   * | EPERM  | that lies above our own |
+   * | EINVAL | it is of another kind |
+   *
+   * Since Linux 4.9. See `man 2 ioctl_ns`.
    */
   parent(): NamespaceFd {
     return new NamespaceFd(ask(this.fd, 'NS_GET_PARENT'))
@@ -87,9 +103,17 @@ export class NamespaceFd extends Fd {
   }
 
   /**
-   * `ioctl(fd, NS_GET_TGID_IN_PIDNS, pid)`: the pid that our process `pid` has in this pid namespace. Since Linux 6.11.
+   * `ioctl(fd, NS_GET_TGID_IN_PIDNS, pid)`: the pid that our process `pid` has in this pid namespace.
    *
-   * Throws a `KernelError`: ESRCH where there is none, ENOTTY on an older kernel, EINVAL for other kinds.
+   * Acts on: nothing. Needs no privilege.
+   *
+   * | errno  | when |
+   * |--------|------|
+   * | ESRCH  | there is none |
+   * | EINVAL | it is of another kind |
+   * | ENOTTY | the kernel is older |
+   *
+   * Since Linux 6.11. See `man 2 ioctl_ns`.
    */
   pidInside(pid: number): number {
     return ask(this.fd, 'NS_GET_TGID_IN_PIDNS', integer(pid, 'pidInside: pid', 1, 0x7fff_ffff))
@@ -97,9 +121,16 @@ export class NamespaceFd extends Fd {
 
   /**
    * `ioctl(fd, NS_GET_TGID_FROM_PIDNS, pid)`: the pid that we have for a process that is `pid` in this pid namespace.
-   * Since Linux 6.11.
    *
-   * Throws a `KernelError`: ESRCH where there is none, ENOTTY on an older kernel, EINVAL for other kinds.
+   * Acts on: nothing. Needs no privilege.
+   *
+   * | errno  | when |
+   * |--------|------|
+   * | ESRCH  | there is none |
+   * | EINVAL | it is of another kind |
+   * | ENOTTY | the kernel is older |
+   *
+   * Since Linux 6.11. See `man 2 ioctl_ns`.
    */
   pidOutside(pid: number): number {
     return ask(this.fd, 'NS_GET_TGID_FROM_PIDNS', integer(pid, 'pidOutside: pid', 1, 0x7fff_ffff))

@@ -74,7 +74,7 @@ function holderFlags(list: unknown): number {
  * | ENOENT | /proc is not mounted |
  * | EMFILE | no descriptor is left |
  *
- * See `man 7 namespaces`, `man 2 ioctl_ns`.
+ * Since Linux 5.10. See `man 7 namespaces`, `man 2 ioctl_ns`.
  */
 export async function list(options: NamespacesOptions = {}): Promise<NamespaceInfo[]> {
   if (typeof options !== 'object' || (options as unknown) === null)

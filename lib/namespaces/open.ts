@@ -69,7 +69,7 @@ function ofPath(path: string, kind: Namespace | undefined): NamespaceFd {
  * | ENOENT | there is no such path, or the kernel lacks this kind |
  * | ESRCH  | there is no such process |
  *
- * See `man 7 namespaces`.
+ * Since Linux 3.8. See `man 7 namespaces`.
  */
 export function open(target: NamespaceTarget, kind?: Namespace): NamespaceFd {
   const checked = checkKind(kind)

@@ -83,7 +83,16 @@ export class NamespacePool<K extends HeldNamespace = HeldNamespace> {
   }
 }
 
-/** A pool that begins to fill at once. */
+/**
+ * `long clone3(struct clone_args *args, size_t size)`: namespaces that are made beforehand, by `create`, so that who takes
+ * one need not wait for the kernel. It begins to fill at once.
+ *
+ * Acts on: children. Needs what `create` does.
+ *
+ * Errnos: as for `create`, and `take()` rejects with them.
+ *
+ * Since Linux 5.5. See `man 2 clone3`.
+ */
 export function pool<K extends HeldNamespace>(options: PoolOptions<K>): NamespacePool<K> {
   return new NamespacePool(options)
 }

@@ -118,9 +118,11 @@ export class ProcessHandle implements Disposable {
    * `int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)`: sends a signal; 0 asks whether one
    * may. The first process of a pid namespace is not sent what it does not handle, unless from outside SIGKILL or SIGSTOP.
    *
-   * | errno | when |
-   * |-|-|
-   * | EPERM | it is another user's: that takes CAP_KILL |
+   * Acts on: the process. Needs its user's id, or CAP_KILL.
+   *
+   * | errno  | when |
+   * |--------|------|
+   * | EPERM  | it is another user's |
    * | EINVAL | it is in a pid namespace that is not below ours |
    * | EBADF | the handle is closed |
    *
@@ -139,9 +141,11 @@ export class ProcessHandle implements Disposable {
   /**
    * `int pidfd_getfd(int pidfd, int targetfd, unsigned int flags)`: a copy of one of its descriptors, to the same open file.
    *
+   * Acts on: this process. Needs what ptrace(2) does: the same user, or CAP_SYS_PTRACE.
+   *
    * | errno | when |
-   * |-|-|
-   * | EPERM | we may not ptrace it: it takes the same user, or CAP_SYS_PTRACE |
+   * |-------|------|
+   * | EPERM | we may not ptrace it |
    * | EBADF | it has no such descriptor, or the handle is closed |
    * | ESRCH | it has ended |
    * | EMFILE | this process has no descriptor left |
@@ -218,7 +222,7 @@ function zombieStatus(pid: number): number | undefined {
  * Acts on: nothing; the process does not notice. Needs no privilege.
  *
  * | errno | when |
- * |-|-|
+ * |-------|------|
  * | ESRCH | there is no such process, it has been reaped, or it is in no pid namespace below ours |
  * | ENOENT, EINVAL | the id is that of a thread |
  * | EMFILE | this process has no descriptor left |

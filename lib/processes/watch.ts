@@ -118,7 +118,7 @@ export class ProcessWatch implements AsyncIterableIterator<ProcessEvent, undefin
 }
 
 /**
- * Processes of this machine that start, execute a program, and end, from this call on: `for await`, until the loop is left
+ * `NETLINK_CONNECTOR`, `CN_IDX_PROC`: processes of this machine that start, execute a program, and end, from this call on: `for await`, until the loop is left
  * or `signal` aborts. Whoever wants all processes calls it first, then `ps()`, and misses none in between.
  *
  * They come from the kernel's proc connector (`source` is 'connector') where it gives it: to root in the initial pid, user
@@ -126,8 +126,14 @@ export class ProcessWatch implements AsyncIterableIterator<ProcessEvent, undefin
  * ('polling'), and each process held by a pidfd, which costs two descriptors each. Half of RLIMIT_NOFILE is
  * used at the most: of a process that is beyond it the next listing tells that it has ended.
  *
- * Throws a `KernelError`: EAGAIN, EPERM or ECONNREFUSED where the connector was asked for and is not to be had, EMFILE
- * when this process has no descriptor left. Since Linux 5.10, as all of this library.
+ * Acts on: nothing. Needs no privilege; what they are called, and who they are, is told as far as `ps` may look.
+ *
+ * | errno | when |
+ * |-------|------|
+ * | EAGAIN, EPERM, ECONNREFUSED | the connector was asked for, and is not to be had |
+ * | EMFILE | this process has no descriptor left |
+ *
+ * Since Linux 5.10. See `man 7 netlink`, `man 5 proc`.
  */
 export function watch(options: WatchProcessesOptions = {}): ProcessWatch {
   const given = checkOptions<WatchProcessesOptions>(options, 'watch', ['signal', 'source', 'interval'])

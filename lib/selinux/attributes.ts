@@ -215,7 +215,7 @@ export type Attributes = Readonly<
  *
  * Errnos: those of `getpidcon`.
  *
- * See `man 5 proc_pid_attr`.
+ * See `man 5 proc`.
  */
 export function getpidattr(pid: number): Attributes {
   const of = (attribute: Attribute): string | null => ofPid('getpidattr', pid, attribute)

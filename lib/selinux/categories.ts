@@ -272,7 +272,7 @@ const hints = {
  * | EINVAL | it is no regular file |
  * | ENOLCK | no room for more locks |
  *
- * See `man 2 fcntl_locking`, `man 8 mcs`.
+ * See `man 2 fcntl`, `man 8 mcs`.
  */
 export async function allocateCategories(options: AllocateOptions = {}): Promise<Categories> {
   const call = 'allocateCategories'

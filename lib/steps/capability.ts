@@ -39,7 +39,7 @@ function print(set: bigint): string {
 
 /**
  * `int capset(cap_user_header_t hdrp, const cap_user_data_t datap)`: the effective, permitted and inheritable
- * set, all three. At execve they matter less than the other two: a program of uid 0 gets what is inheritable
+ * set, all three. At execve the bounding and the ambient set matter more: a program of uid 0 gets what is inheritable
  * or in the bounding set, another's what is ambient. Since Linux 2.2.
  *
  * Acts on: the child; in `fancyproc/thread` one thread. Needs no privilege to give up capabilities; those to
@@ -89,7 +89,7 @@ export function capset(
  * | EINVAL | one that this kernel does not know |
  * | EPERM  | no CAP_SETPCAP |
  *
- * See `man 2 PR_CAPBSET_DROP`, `man 7 capabilities`.
+ * See `man 2 prctl`, `man 7 capabilities`.
  */
 export function dropBounding(capabilities: Capabilities): Step[] {
   const set = table.wide(capabilities, 'dropBounding: capabilities')
@@ -104,7 +104,7 @@ export function dropBounding(capabilities: Capabilities): Step[] {
  *
  * Errnos: as for `dropBounding`.
  *
- * See `man 2 PR_CAPBSET_DROP`, `man 7 capabilities`.
+ * See `man 2 prctl`, `man 7 capabilities`.
  */
 export function keepBounding(capabilities: Capabilities): Step[] {
   return dropBounding(allCapabilities() & ~table.wide(capabilities, 'keepBounding: capabilities'))
@@ -128,7 +128,7 @@ export function allCapabilities(): bigint {
  * | EINVAL | one that this kernel does not know |
  * | EPERM  | one that is not permitted, or not inheritable |
  *
- * See `man 2 PR_CAP_AMBIENT`, `man 7 capabilities`.
+ * See `man 2 prctl`, `man 7 capabilities`.
  */
 export function raiseAmbient(capabilities: Capabilities): Step[] {
   const set = table.wide(capabilities, 'raiseAmbient: capabilities')

@@ -21,7 +21,7 @@ const EBADF = 'this fd is not open in the child: it has those of stdio, and thos
  * has opened. Seldom needed: whatever is not one of stdio is closed before the first step or at execve. Since
  * Linux 1.0.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno | when |
  * |-------|------|
@@ -49,7 +49,7 @@ const closeRangeFlags = new FlagTable<CloseRangeFlag>(
  * first to last, which is the highest there can be if left out. Those that later steps need are passed over;
  * the program never sees them. Since Linux 5.9, CLOSE_RANGE_CLOEXEC 5.11.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
@@ -77,7 +77,7 @@ const dupFlags = new FlagTable<DupFlag>({ O_CLOEXEC: 0x8_0000 }, 'O_???')
  * there is closed. The program sees it, unless 'O_CLOEXEC' is given. Equal numbers are no error: it then only
  * sets or clears the flag. Since Linux 2.6.27.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno | when |
  * |-------|------|
@@ -116,9 +116,9 @@ export class SendFdStep extends Step {
 
 /**
  * `ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)` with SCM_RIGHTS: hands a descriptor of
- * the child to the parent, where the process's `fds` has it under this name. Since Linux 2.2.
+ * the child to the parent, where the `fds` of the process, or of the results, have it under this name. Since Linux 2.2.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno | when |
  * |-------|------|

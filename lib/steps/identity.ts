@@ -118,7 +118,7 @@ function mapStep(kind: 'uid' | 'gid', ranges: unknown): MapStep {
  * for each range: which uids the child's user namespace has, and what they are outside. Since Linux 3.8; up
  * to 340 ranges since 4.15.
  *
- * Acts on: the child's user namespace, in a spawn only, which it must have been given (`namespaces:
+ * Acts on: the child's user namespace, which it must have been given (`namespaces:
  * ['user']`) or have made; once. Needs no privilege to map one's own effective uid; more needs CAP_SETUID
  * outside, or newuidmap and a line in /etc/subuid: then it is the parent who writes, while the child waits.
  *
@@ -138,7 +138,7 @@ export function uidMap(ranges: IdRange | readonly IdRange[]): MapStep {
  * `ssize_t write(int fd, const void *buf, size_t count)` to /proc/PID/gid_map, a line "inside outside count"
  * for each range: which gids the child's user namespace has. Since Linux 3.8.
  *
- * Acts on: the child's user namespace, in a spawn only; once. Needs no privilege to map one's own effective
+ * Acts on: the child's user namespace, once. Needs no privilege to map one's own effective
  * gid after `setgroupsDeny()`; more needs CAP_SETGID outside, or newgidmap and a line in /etc/subgid.
  *
  * | errno  | when |
@@ -158,7 +158,7 @@ export function gidMap(ranges: IdRange | readonly IdRange[]): MapStep {
  * child's user namespace may call setgroups(2), for good. Who maps his gid without privilege has to do it
  * first, lest he drop a group that denies him access. Since Linux 3.19.
  *
- * Acts on: the child's user namespace, in a spawn only. Needs no privilege.
+ * Acts on: the child's user namespace. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
@@ -181,7 +181,7 @@ export function setgroupsDeny(): Step {
  * ordinary user may do without help. Root is mapped to itself, and files that obey uid 0, such as those of /proc/sys, obey
  * it in there: have `uidMap` and `gidMap` of other ids, and take them by `setresgid` and `setresuid`. Since Linux 3.19.
  *
- * Acts on: the child's user namespace, in a spawn only; once. Needs no privilege.
+ * Acts on: the child's user namespace, once. Needs no privilege.
  *
  * Errnos: as for `setgroupsDeny`, `uidMap` and `gidMap`.
  *

@@ -191,7 +191,7 @@ export function setns(fd: FdArgument, nstype: Namespaces = 0): Step {
  * needs this to be in it. The new process is our own child (CLONE_PARENT): the handle that spawn() gave is
  * for the last one. Since Linux 5.5 (pidfd and clone3).
  *
- * Acts on: the child, in a spawn only. Put `setPdeathsig` and `setsid` after it: a new process has no death
+ * Acts on: the child only. Put `setPdeathsig` and `setsid` after it: a new process has no death
  * signal, and leads no session. Needs no privilege; with namespaces CAP_SYS_ADMIN, or 'user' among them.
  *
  * | errno  | when |

@@ -125,7 +125,7 @@ export function prctl(option: PrctlOption | number, ...args: PrctlArgument[]): S
  * |--------|------|
  * | EINVAL | a kernel before 3.5 |
  *
- * See `man 2 PR_SET_NO_NEW_PRIVS`.
+ * See `man 2 prctl`.
  */
 export function setNoNewPrivs(): Step {
   return prctl('PR_SET_NO_NEW_PRIVS', 1)
@@ -133,18 +133,19 @@ export function setNoNewPrivs(): Step {
 
 /**
  * `prctl(PR_SET_PDEATHSIG, signal)`: the program gets this signal when the process that spawned it ends; 0 is
- * none. Without it, a child that has begun its program outlives its parent. It is forgotten when ids change
- * and by a new process, so a list with `setresuid`, `setresgid` or `clone` behind it is refused; and at an
- * SELinux transition, so one with `setexeccon` is, too. Also forgotten at the execve of a set-uid program.
+ * none. Without it, a child that has begun its program outlives its parent. It is forgotten when ids or
+ * credentials change and by a new process, so a list with `setresuid`, `setresgid`, `clone` or `setns` of a
+ * 'user' namespace behind it is refused; and at an execve that changes the label, so one with `setexeccon` or
+ * `aaChangeOnexec` is, too. Also forgotten at the execve of a set-uid program.
  * Since Linux 2.1.57.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
  * | EINVAL | no such signal |
  *
- * See `man 2 PR_SET_PDEATHSIG`.
+ * See `man 2 prctl`.
  */
 export function setPdeathsig(signal: SignalName | number): Step {
   return prctl('PR_SET_PDEATHSIG', signalNumber(signal, 'setPdeathsig: signal', 0))
@@ -160,7 +161,7 @@ export function setPdeathsig(signal: SignalName | number): Step {
  * |--------|------|
  * | EINVAL | a kernel before 2.6.9 |
  *
- * See `man 2 PR_SET_NAME`.
+ * See `man 2 prctl`.
  */
 export function setName(name: string): Step {
   return prctl('PR_SET_NAME', text(name, 'setName: name', { empty: true, most: NAME_MOST }))
@@ -170,13 +171,13 @@ export function setName(name: string): Step {
  * `prctl(PR_SET_CHILD_SUBREAPER, 1)`: orphans among the program's descendants become its children. It
  * survives execve, and is not passed on to children. Since Linux 3.4.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
  * | EINVAL | a kernel before 3.4 |
  *
- * See `man 2 PR_SET_CHILD_SUBREAPER`.
+ * See `man 2 prctl`.
  */
 export function setChildSubreaper(on = true): Step {
   return prctl('PR_SET_CHILD_SUBREAPER', boolean(on, 'setChildSubreaper: on') ? 1 : 0)
@@ -232,7 +233,7 @@ function printLimit(value: bigint): string {
  * things. The child starts with the caller's limits, but the soft RLIMIT_NOFILE is at most 1024. Since Linux
  * 2.6.36.
  *
- * Acts on: the child, in a spawn only. Needs no privilege to lower one; raising a hard limit needs
+ * Acts on: the child only. Needs no privilege to lower one; raising a hard limit needs
  * CAP_SYS_RESOURCE in the first user namespace.
  *
  * | errno  | when |

@@ -27,7 +27,7 @@ const dispositions = { SIG_DFL: 0, SIG_IGN: 1 }
  * starts with a signal ignored. All others it starts with have their default action, as handlers do not
  * survive execve. Since Linux 2.2.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|

@@ -42,7 +42,7 @@ function details(
  * whose address the kernel gets; what it writes there is lost. Since Linux 1.0; which op it has depends on
  * the driver.
  *
- * Acts on: the child, in a spawn only. Needs no privilege, unless the driver asks for one.
+ * Acts on: the child only. Needs no privilege, unless the driver asks for one.
  *
  * | errno  | when |
  * |--------|------|
@@ -77,7 +77,7 @@ export function ioctl(fd: FdArgument, request: IoctlRequest | number, argument: 
  * `pid_t setsid(void)`: a new session and process group, led by the caller, without a controlling terminal.
  * Since Linux 2.0.
  *
- * Acts on: the child, in a spawn only. `detached` does it before the first step, and so does `stdio: 'pty'`
+ * Acts on: the child only. `detached` does it before the first step, and so does `stdio: 'pty'`
  * unless steps open the pty. Needs no privilege.
  *
  * | errno | when |
@@ -96,14 +96,14 @@ export function setsid(): Step {
 /**
  * `ioctl(fd, TIOCSCTTY, 0)`: this terminal controls the session that the caller leads. Since Linux 1.0.
  *
- * Acts on: the child, in a spawn only. Comes after `setsid`. Needs no privilege.
+ * Acts on: the child only. Comes after `setsid`. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
  * | EPERM  | not the session's leader; it has a terminal; the terminal has a session |
  * | ENOTTY | no terminal |
  *
- * See `man 2 TIOCSCTTY`.
+ * See `man 2 ioctl_tty`.
  */
 export function setControllingTerminal(fd: FdArgument): Step {
   fdArgument(fd, 'TIOCSCTTY: fd')
@@ -117,13 +117,13 @@ export function setControllingTerminal(fd: FdArgument): Step {
  * `ioctl(master, TIOCSPTLCK, &(int){0})`: unlocks the other end of a pty, which can then be opened. Since
  * Linux 2.2.
  *
- * Acts on: the pty, in a spawn only. Needs no privilege.
+ * Acts on: the pty of the child. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
  * | ENOTTY | no master of a pty |
  *
- * See `man 2 TIOCSPTLCK`.
+ * See `man 2 ioctl_tty`.
  */
 export function unlockpt(master: FdArgument): Step {
   fdArgument(master, 'TIOCSPTLCK: fd')
@@ -140,14 +140,14 @@ const O_RDWR_NOCTTY_CLOEXEC = 0x2 | 0x100 | 0x8_0000
  * `int ioctl(int master, TIOCGPTPEER, int flags)`: opens the other end of a pty, without a path that someone
  * could have prepared; with O_RDWR, O_NOCTTY and O_CLOEXEC. Since Linux 4.13.
  *
- * Acts on: the child, in a spawn only. Needs no privilege.
+ * Acts on: the child only. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
  * | EIO    | still locked |
  * | ENOTTY | no master of a pty |
  *
- * See `man 2 TIOCGPTPEER`.
+ * See `man 2 ioctl_tty`.
  */
 export function ptsPeer(master: FdArgument): FdStep {
   fdArgument(master, 'TIOCGPTPEER: fd')
@@ -161,13 +161,13 @@ export function ptsPeer(master: FdArgument): FdStep {
  * `ioctl(fd, TIOCSWINSZ, &(struct winsize){rows, columns})`: a terminal's size, in characters. Its foreground
  * processes get SIGWINCH if it is another than before. Since Linux 1.0.
  *
- * Acts on: the terminal, in a spawn only. Needs no privilege.
+ * Acts on: the terminal of the child. Needs no privilege.
  *
  * | errno  | when |
  * |--------|------|
  * | ENOTTY | no terminal |
  *
- * See `man 2 TIOCSWINSZ`.
+ * See `man 2 ioctl_tty`.
  */
 export function windowSize(fd: FdArgument, columns: number, rows: number): Step {
   fdArgument(fd, 'TIOCSWINSZ: fd')
@@ -195,12 +195,12 @@ export interface WindowSize {
  * there. Comes after the steps that mount a devpts, and after `clone`; not together with `detached`. Its window has
  * `size` from the start; spawn's option `pty` sets it when the master has arrived, and the program may run by then.
  *
- * Acts on: the child, in a spawn only. Needs no privilege but write permission on `path`.
+ * Acts on: the child only. Needs no privilege but write permission on `path`.
  *
  * Errnos: as for `open`, `unlockpt`, `ptsPeer`, `setsid`, `setControllingTerminal`, `dup` and `sendFd`;
  * ENOSPC: kernel.pty.max, or the devpts' own `max`, is reached.
  *
- * See `man 7 pty`, `man 4 pts`, `man 2 TIOCGPTPEER`.
+ * See `man 7 pty`, `man 4 pts`, `man 2 ioctl_tty`.
  */
 export function openpty(path = '/dev/pts/ptmx', size?: WindowSize): Step[] {
   const { columns = 80, rows = 24 } =
