@@ -14,7 +14,7 @@ const project = (path: string): string => fileURLToPath(new URL(`../../${path}`,
 const committed = project('bench/ratios.json')
 
 const usage = `usage: npm run bench [-- OPTIONS] [SECTION...]
-  --quick      under 60 s
+  --quick      fewer rounds
   --json FILE  the figures
   --check      fails if a ratio is worse than the committed ones by more than noise
   --save       commits these ratios to bench/ratios.json

@@ -6,8 +6,10 @@ import type { Spread } from './statistics.ts'
 
 export function machine(): string {
   const [cpu] = cpus()
+  // Without what its builder added.
+  const [kernel] = release().split('-')
   const memory = (totalmem() / 2 ** 30).toFixed(0)
-  return `Linux ${release()}, Node ${process.version}, ${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ${memory} GiB`
+  return `Linux ${kernel ?? ''}, Node ${process.version}, ${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ${memory} GiB`
 }
 
 export function figure(value: number): string {
