@@ -5,10 +5,10 @@ import { grid, style } from './table.ts'
 /** Those of isolation's rows that fit on a page. */
 const shown = /^(ns\/\w+|cgroup|limits|label|capabilities|no_new_privs)$/
 
-/** Fits a column of a terminal 80 characters wide, which has five. */
+/** Fits a column of a table that has five, on a terminal 80 characters wide. */
 function narrow(text: string, width = 12): string {
   const lines: string[] = []
-  for (const part of text.split(/(?<=[/:,-])/)) {
+  for (const part of text.split(/(?<=[/:, -])/)) {
     const line = lines.pop() ?? ''
     lines.push(...(line === '' || line.length + part.length <= width ? [line + part] : [line, part]))
   }
@@ -32,7 +32,7 @@ export async function compare([engine, ...others]: [Column, ...Column[]]): Promi
     ['', ...[engine, ...others].map(({ title, pid }) => style('bold', `${title}\npid ${pid}`))],
     (tables[0] ?? []).map(({ name, from }, i) => [
       name,
-      name.startsWith('ns/') ? `  ${from}` : narrow(from),
+      name.startsWith('ns/') ? `  ${from}` : narrow(from, 13), // 'unconfined_r:'
       ...tables.map((rows) => cell(name, rows[i]?.value ?? '', rows[i]?.differs ?? false)),
     ]),
   )

@@ -53,7 +53,8 @@ async function play(started: Container[], interruption: AbortSignal): Promise<vo
   const columns = started.map((container) => ({ title: shortId(container), pid: pidOf(container) }))
   console.log(await compare([{ title: 'the engine', pid: process.pid }, ...columns]))
   console.log('≠: a namespace other than the engine has.')
-  console.log(await aboutLimits(started))
+  const limits = await aboutLimits(started)
+  if (limits !== undefined) console.log(limits)
   interruption.throwIfAborted()
 
   heading('The engine and they, side by side')
@@ -88,6 +89,15 @@ async function docker(args: string[]): Promise<{ stdout: string; stderr: string 
   return { stdout, stderr }
 }
 
+/** Columns of ps that are numbers. */
+const RIGHT = new Set(['PID', 'PPID', 'C'])
+
+/** So many words of a line, and the rest of it. */
+function fields(line: string, count: number): string[] {
+  const words = line.trim().split(/\s+/)
+  return [...words.slice(0, count), words.slice(count).join(' ')]
+}
+
 /** The system's own ps: its header, and its lines for the engine and for what it started. */
 async function processTable(pids: number[]): Promise<void> {
   console.log(style('cyan', '$ ps -efZ'))
@@ -101,26 +111,28 @@ async function processTable(pids: number[]): Promise<void> {
   }
   const [header = '', ...lines] = ps.stdout.trimEnd().split('\n')
   const ours = lines.filter((line) => pids.includes(Number(line.trim().split(/\s+/)[2])))
-  // The column of labels is as wide as SELinux's are, even where there are none.
-  const labels = [header, ...ours].map((line) => /^\S*/.exec(line)?.[0] ?? '')
-  const width = Math.max(...labels.map((label) => label.length))
-  const start = header.indexOf('UID')
-  for (const [i, line] of [header, ...ours].entries()) {
-    const label = labels[i] ?? ''
-    const text = `${label.padEnd(width)} ${line.slice(Math.max(start, label.length + 1))}`
-    console.log(i === 0 ? style('dim', text) : / top$/.test(line) ? style('bold', text) : text)
+  // SELinux's labels are longer than the column that ps has for them.
+  const table = [header, ...ours].map((line) => fields(line, 8))
+  const width = (column: number): number => Math.max(...table.map((row) => row[column]?.length ?? 0))
+  for (const [i, row] of table.entries()) {
+    const cells = row.map((cell, column) => {
+      const right = RIGHT.has(table[0]?.[column] ?? '')
+      return right ? cell.padStart(width(column)) : cell.padEnd(width(column))
+    })
+    const text = cells.join(' ').trimEnd()
+    console.log(i === 0 ? style('dim', text) : text.endsWith(' top') ? style('bold', text) : text)
   }
   console.log('\nTTY: in there it is /dev/pts/0, three times, each in a devpts of its own.')
   if (!selinux.enabled()) {
-    console.log(`SELinux is off on this kernel: LABEL is '${labels[1] ?? '-'}'.`)
+    console.log(`SELinux is off on this kernel: LABEL is '${table[1]?.[0] ?? '-'}'.`)
   }
 }
 
-async function aboutLimits([container]: Container[]): Promise<string> {
+async function aboutLimits([container]: Container[]): Promise<string | undefined> {
   if (container?.cgroup === undefined) return NO_CGROUP
   const reasons = await Promise.all(['memory', 'pids'].map((name) => cgroups.explain(name)))
   const lacking = reasons.filter((reason) => reason !== undefined)
-  return lacking.length === 0 ? '' : `limits: none, as here\n  ${lacking.join('\n  ')}`
+  return lacking.length === 0 ? undefined : `limits: none, as here\n  ${lacking.join('\n  ')}`
 }
 
 const NO_CGROUP = `cgroup: theirs is the engine's, as this user may make none: root may, and whoever was
