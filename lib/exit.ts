@@ -1,5 +1,8 @@
 // How a process ended, and what it used.
-/** What the process used, and those of its descendants that were waited for, by the names of `process.resourceUsage()`: times in microseconds, sizes in kilobytes. */
+/**
+ * What the process used, and those of its descendants that were waited for, by the names of `process.resourceUsage()`: times
+ * in microseconds, sizes in kilobytes.
+ */
 export interface Usage {
   userCPUTime: number
   systemCPUTime: number

@@ -21,7 +21,8 @@ function giveUp({ timeout, signal }: InNamespacesOptions): AbortSignal | undefin
 }
 
 /**
- * `int setns(int fd, int nstype)`, then the steps: runs them in other namespaces, and brings back what they open (`sendFd`) and read (`readFile`, `readlink`, `statfs`).
+ * `int setns(int fd, int nstype)`, then the steps: runs them in other namespaces, and brings back what they open (`sendFd`)
+ * and read (`readFile`, `readlink`, `statfs`).
  * No process stays: the child executes nothing, ends after the last step, and has been reaped when the promise is settled.
  * A socket that was made in another network namespace, or a directory of another mount namespace, works here.
  *

@@ -6,7 +6,7 @@ import { compare } from './facts.ts'
 import { parse } from './options.ts'
 import { Refusal } from './refusal.ts'
 import { type Container, directory, find, forget, isRunning } from './state.ts'
-import { say, style } from './table.ts'
+import { columns, say, style } from './table.ts'
 import { tree } from './tree.ts'
 
 const COUNT = 3
@@ -89,9 +89,6 @@ async function docker(args: string[]): Promise<{ stdout: string; stderr: string 
   return { stdout, stderr }
 }
 
-/** Columns of ps that are numbers. */
-const RIGHT = new Set(['PID', 'PPID', 'C'])
-
 /** So many words of a line, and the rest of it. */
 function fields(line: string, count: number): string[] {
   const words = line.trim().split(/\s+/)
@@ -109,22 +106,23 @@ async function processTable(pids: number[]): Promise<void> {
     console.log(ps === undefined ? 'There is no ps here (Debian: apt-get install procps).' : ps.stderr.trim())
     return
   }
-  const [header = '', ...lines] = ps.stdout.trimEnd().split('\n')
-  const ours = lines.filter((line) => pids.includes(Number(line.trim().split(/\s+/)[2])))
+  const [head = [], ...all] = ps.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => fields(line, 8))
+  const ours = all.filter(([, , pid]) => pids.includes(Number(pid)))
   // SELinux's labels are longer than the column that ps has for them.
-  const table = [header, ...ours].map((line) => fields(line, 8))
-  const width = (column: number): number => Math.max(...table.map((row) => row[column]?.length ?? 0))
-  for (const [i, row] of table.entries()) {
-    const cells = row.map((cell, column) => {
-      const right = RIGHT.has(table[0]?.[column] ?? '')
-      return right ? cell.padStart(width(column)) : cell.padEnd(width(column))
-    })
-    const text = cells.join(' ').trimEnd()
-    console.log(i === 0 ? style('dim', text) : text.endsWith(' top') ? style('bold', text) : text)
-  }
+  const rows = ours.map((row) => (row.at(-1) === 'top' ? row.map((text) => style('bold', text)) : row))
+  console.log(
+    columns(
+      head.map((text) => style('dim', text)),
+      rows,
+      ' ',
+    ),
+  )
   console.log('\nTTY: in there it is /dev/pts/0, three times, each in a devpts of its own.')
   if (!selinux.enabled()) {
-    console.log(`SELinux is off on this kernel: LABEL is '${table[1]?.[0] ?? '-'}'.`)
+    console.log(`SELinux is off on this kernel: LABEL is '${ours[0]?.[0] ?? '-'}'.`)
   }
 }
 

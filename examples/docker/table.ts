@@ -19,9 +19,9 @@ export function say(lines: readonly string[]): void {
 }
 
 /** As docker prints them: columns, no lines. */
-export function columns(head: string[], rows: string[][]): string {
+export function columns(head: string[], rows: string[][], middle = '   '): string {
   const gaps = ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'] as const // prettier-ignore
-  const chars = { ...Object.fromEntries(gaps.map((gap) => [gap, ''])), middle: '   ' }
+  const chars = { ...Object.fromEntries(gaps.map((gap) => [gap, ''])), middle }
   const table = new Table({
     head,
     chars,

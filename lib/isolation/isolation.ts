@@ -189,8 +189,7 @@ function reference(): Pinned | undefined {
 
 /**
  * `/proc/PID/ns`, `status`, `cgroup`, `mountinfo`, `attr` and the like: what sets a process apart from another one, whoever
- * started the two: namespaces, cgroup and limits, label, capabilities,
- * filters, root, id maps, mounts. The process is a pid, a pidfd, or what has one. Both are held meanwhile, so that nothing is
+ * started the two: namespaces, cgroup and limits, label, capabilities, filters, root, id maps, mounts. The process is a pid, a pidfd, or what has one. Both are held meanwhile, so that nothing is
  * of another process that was given the pid.
  *
  * Acts on: nothing. Needs no privilege; what this user may not look at is undefined: that of others takes CAP_SYS_PTRACE.
